@@ -1,0 +1,71 @@
+"""Every error galmorph raises on purpose.
+
+Each message names the file, the row or key where there is one, and the remedy, and ends with what was received.
+Catch `GalmorphError` to catch them all::
+
+    GalmorphError
+    ├── ParamsError             a parameter file has an unknown key, a missing one or a wrong type
+    ├── InputError              something that was handed in cannot be used
+    │   ├── CatalogueError      a label file or catalogue: missing column, contradicting rows, one class only
+    │   ├── ArchiveError        a folder, zip or tar of images: missing, unsafe or unreadable
+    │   └── ImageError          one image: not an image, truncated, too large, blank
+    ├── DownloadError           the cutout service could not be used at all
+    ├── DataValidationError     the data as a whole failed validation
+    ├── SplitError              the galaxies cannot be split as asked
+    ├── ModelError              a model file or a layer of it is not what was asked for
+    ├── TrainingError           training cannot start or go on
+    ├── TrackingError           MLflow cannot be used as asked
+    └── StorageError            nothing could be written: no space left, no permission
+"""
+
+
+class GalmorphError(Exception):
+    """Base class of every error that galmorph raises on purpose."""
+
+
+class ParamsError(GalmorphError):
+    """A parameter file has an unknown key, a missing one or a wrong type."""
+
+
+class InputError(GalmorphError):
+    """Something that was handed in cannot be used."""
+
+
+class CatalogueError(InputError):
+    """A label file or catalogue cannot be used."""
+
+
+class ArchiveError(InputError):
+    """A folder, zip or tar of images cannot be used."""
+
+
+class ImageError(InputError):
+    """One image cannot be used; the galaxy is quarantined with this message."""
+
+
+class DownloadError(GalmorphError):
+    """The cutout service could not be used at all."""
+
+
+class DataValidationError(GalmorphError):
+    """The data as a whole failed validation."""
+
+
+class SplitError(GalmorphError):
+    """The galaxies cannot be split as asked."""
+
+
+class ModelError(GalmorphError):
+    """A model file, or a layer of it, is not what was asked for."""
+
+
+class TrainingError(GalmorphError):
+    """Training cannot start or go on."""
+
+
+class TrackingError(GalmorphError):
+    """MLflow cannot be used as asked."""
+
+
+class StorageError(GalmorphError):
+    """Nothing could be written: no space left, or no permission."""

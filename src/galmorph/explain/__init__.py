@@ -1,0 +1,1 @@
+"""Attributions, their pictures and the report."""

@@ -1,0 +1,1 @@
+"""Architectures, training, and the model file."""

@@ -1,0 +1,195 @@
+"""Reading and writing: whole or not at all.
+
+A file is written under a temporary name beside its place and renamed; a folder is filled beside its place and renamed
+when it is complete. What an interrupted run leaves has a name that starts with a dot and is never read as a result.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from galmorph.errors import ImageError, InputError, StorageError
+
+_MARK = ".fingerprint"
+
+
+@contextlib.contextmanager
+def named_storage_errors(path: Path) -> Iterator[None]:
+    """Turn "no space left" and "permission denied" into a `StorageError` that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageError(
+                f"{path}: no space left on the device. Nothing that was there is lost: free some space and run "
+                f"the same command again, it goes on where it stopped. Received: {error}"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EROFS):
+            raise StorageError(
+                f"{path}: cannot be written. Check the folder's permissions. Received: {error}"
+            ) from error
+        raise
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the same folder, renamed to `path` when the block ends without an error.
+
+    Parameters
+    ----------
+    path
+        Where the file shall be. Its folder is made when it is missing.
+
+    Yields
+    ------
+    Path
+        Where to write. It keeps the suffix of `path`.
+    """
+    with named_storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=f".partial{path.suffix}")
+        os.close(descriptor)
+        temporary = Path(name)
+        try:
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            # mkstemp makes files private; a result gets the permissions any new file would have.
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path`, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write `content` to `path` as UTF-8, whole or not at all."""
+    write_bytes(path, content.encode())
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object with sorted keys, so that equal content makes equal files."""
+    write_text(path, json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object."""
+    content: dict[str, Any] = json.loads(_existing(path).read_text())
+    return content
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as Parquet or CSV, by the suffix of `path`."""
+    with replacing(path) as temporary:
+        if path.suffix == ".parquet":
+            table.to_parquet(temporary, index=False)
+        else:
+            table.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a table that galmorph wrote, Parquet or CSV by suffix; `CATAID` is text and keeps its leading zeros."""
+    _existing(path)
+    if path.suffix == ".parquet":
+        return pd.read_parquet(path)
+    return pd.read_csv(path, dtype={"CATAID": str})
+
+
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Write an `(H, W, 3)` uint8 RGB array as PNG."""
+    done, encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    if not done:
+        raise ImageError(f"{path}: the array cannot be encoded as PNG. Received: shape {image.shape}, {image.dtype}")
+    write_bytes(path, encoded.tobytes())
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Read a PNG that galmorph wrote as an `(H, W, 3)` uint8 RGB array; for images from outside see `data.images`."""
+    image = cv2.imdecode(np.frombuffer(_existing(path).read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ImageError(f"{path}: not a readable PNG. Delete it and run the stage that makes it again.")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+
+
+def image_path(folder: Path, cataid: str) -> Path:
+    """Where the image of a galaxy lies in a folder of images: `<CATAID>.png`."""
+    return folder / f"{cataid}.png"
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise InputError(f"{path}: no such file. Run the stage that makes it first (`dvc repro` does, in order).")
+    return path
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def fingerprint(*parts: Any) -> str:
+    """SHA-256, in hexadecimal, of values that JSON can hold: equal work has an equal fingerprint."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def output_folder(path: Path, work: str | None = None) -> Iterator[Path]:
+    """Yield a folder beside `path` to fill, renamed to `path` when the block ends without an error.
+
+    Parameters
+    ----------
+    path
+        The result's folder. What it held is replaced at the end, in one rename, and stays untouched until then.
+    work
+        A `fingerprint` of the work to be done. A folder that an interrupted run of the same work left is handed out
+        again with what it holds, and a failure leaves it for the next run; other left-overs are thrown away. None:
+        always start empty, and leave nothing after a failure.
+
+    Yields
+    ------
+    Path
+        The folder to fill.
+    """
+    partial = path.parent / f".{path.name}.partial"
+    mark = partial / _MARK
+    with named_storage_errors(path):
+        if work is None or not mark.exists() or mark.read_text() != work:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            write_text(mark, str(work))
+        try:
+            yield partial
+        except BaseException:
+            if work is None:
+                shutil.rmtree(partial, ignore_errors=True)
+            raise
+        mark.unlink()
+        replaced = path.parent / f".{path.name}.replaced"
+        shutil.rmtree(replaced, ignore_errors=True)
+        if path.exists():
+            path.rename(replaced)
+        partial.rename(path)
+        shutil.rmtree(replaced, ignore_errors=True)
