@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from galmorph import edge, storage
 from galmorph import params as p
+from galmorph import storage
+from galmorph.edge import acquire_archive, acquire_cutouts, acquire_simulated
 
 #: Where a variant's images lie; `{variant}` stands for its name.
 RAW_IMAGES = "data/raw/images"
@@ -54,9 +55,9 @@ class Stage:
 def acquire(raw: Path, params: p.AcquireParams) -> None:
     """Simulate, unpack or fetch galaxies: a catalogue and an image each."""
     sources = {
-        "simulate": edge.acquire_simulated.fill,
-        "archive": edge.acquire_archive.fill,
-        "cutouts": edge.acquire_cutouts.fill,
+        "simulate": acquire_simulated.fill,
+        "archive": acquire_archive.fill,
+        "cutouts": acquire_cutouts.fill,
     }
     with storage.output_folder(raw, work=storage.fingerprint("acquire", params.model_dump(mode="json"))) as folder:
         sources[params.source](folder, params)
