@@ -1,0 +1,55 @@
+# `make demo` and `make test` are each enough on a fresh machine with Python 3.11 to 3.13 and git.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Recipes find the environment's tools first, as an activated shell would.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo study test test-slow lint format lock clean
+
+help: ## say what there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.ready ## make .venv from the locked requirements
+
+$(VENV)/.ready: requirements/dev.txt pyproject.toml
+	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 14), f"Python 3.11 to 3.13 is needed, this is {sys.version}: make PYTHON=python3.11 ..."'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: setup ## the whole pipeline on the simulated default: leaderboard, explanations, registered model
+	dvc repro
+	@cat evaluation/leaderboard.md
+	@echo
+	@echo "the leaderboard              evaluation/leaderboard.html"
+	@echo "what the best model looks at explanations/"
+	@echo "the data, and what was found reports/validation/index.html"
+	@echo "runs and registered models   . .venv/bin/activate && mlflow ui"
+
+test: setup ## every kind of test, at most 20 minutes on 2 cores
+	pytest -m 'not slow'
+
+test-slow: setup ## the long ones: kill matrices, scale
+	pytest -m slow
+
+lint: setup ## ruff and mypy
+	ruff format --check .
+	ruff check .
+	mypy
+
+format: setup ## put the code into shape
+	ruff format .
+	ruff check --fix .
+
+# Universal locks: one file serves every Python and platform we name. Hashes, and no package host.
+LOCK = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--quiet --custom-compile-command 'make lock'
+lock: setup ## resolve the requirements again
+	$(LOCK) --extra pipeline --output-file requirements/pipeline.txt $(UPGRADE)
+	$(LOCK) --extra dev --constraint requirements/pipeline.txt --output-file requirements/dev.txt $(UPGRADE)
+
+clean: ## remove what the pipeline made, not the DVC cache
+	rm -rf data models evaluation explanations reports registration.json
