@@ -1,0 +1,89 @@
+"""The command line: `galmorph STAGE` for each stage of `STAGES`, and the tools."""
+
+import argparse
+import logging
+import os
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from galmorph import __version__
+from galmorph.errors import GalmorphError
+from galmorph.params import read_values, with_overrides
+from galmorph.quiet import QUIET
+from galmorph.stages import STAGES, run_stage
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    arguments
+        Of the command line; None: those of this process.
+
+    Returns
+    -------
+    int
+        0, or 1 when galmorph has said on standard error what is wrong, or 130 after an interrupt.
+    """
+    options = parser().parse_args(arguments)
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    # A scheduler's polite end (SIGTERM) unwinds like Ctrl-C, so that temporary files are cleaned away.
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        options.run(options)
+    except GalmorphError as error:
+        print(f"galmorph: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("galmorph: interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr)
+        return 130
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser: a command for each stage, then the tools."""
+    whole = argparse.ArgumentParser(prog="galmorph", description="Galaxy morphology you can audit.")
+    whole.add_argument("--version", action="version", version=f"galmorph {__version__}")
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, stage in STAGES.items():
+        summary = (stage.run.__doc__ or "").strip().splitlines()[0]
+        command = commands.add_parser(name, help=summary, description=summary)
+        if stage.each:
+            command.add_argument("row", metavar=stage.each.upper(), help=f"the {stage.each}'s name in params.yaml")
+        command.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
+        command.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="SECTION.KEY=VALUE",
+            help="change a value for this run; several in one string are parted by spaces",
+        )
+        command.set_defaults(run=_stage)
+    profile = commands.add_parser("profile", help="Put the values of a profile into params.yaml.")
+    profile.add_argument("profile", type=Path, metavar="FILE")
+    profile.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
+    profile.set_defaults(run=_profile)
+    return whole
+
+
+def _stage(options: argparse.Namespace) -> None:
+    assignments = [part for text in options.set for part in shlex.split(text)]
+    values = with_overrides(read_values(options.params), assignments)
+    run_stage(options.command, values, str(options.params), getattr(options, "row", ""))
+
+
+def _profile(options: argparse.Namespace) -> None:
+    from galmorph.profile import apply_profile
+
+    changed = apply_profile(options.profile, options.params)
+    print("\n".join(changed) if changed else f"{options.params} holds these values already")
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
