@@ -1,0 +1,73 @@
+import os
+import signal
+import time
+
+import pytest
+
+from galmorph.errors import GalmorphError
+from galmorph.parallel import map_ordered, worker_count
+
+
+def square(number: int) -> int:
+    time.sleep(0.002 * (number % 3))
+    return number * number
+
+
+def fail_at_three(number: int) -> int:
+    if number == 3:
+        raise ValueError("three")
+    return number
+
+
+def die_at_three(number: int) -> int:
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_results_keep_the_order(monkeypatch, workers):
+    monkeypatch.setenv("GALMORPH_WORKERS", workers)
+    assert list(map_ordered(square, range(20), "squaring")) == [number * number for number in range(20)]
+
+
+def test_nothing_to_do(monkeypatch):
+    monkeypatch.setenv("GALMORPH_WORKERS", "2")
+    assert list(map_ordered(square, [], "squaring")) == []
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_error_reaches_the_caller(monkeypatch, workers):
+    monkeypatch.setenv("GALMORPH_WORKERS", workers)
+    with pytest.raises(ValueError, match="three"):
+        list(map_ordered(fail_at_three, range(100), "failing"))
+
+
+def test_a_killed_worker_is_said_with_a_remedy(monkeypatch):
+    monkeypatch.setenv("GALMORPH_WORKERS", "2")
+    with pytest.raises(GalmorphError, match="GALMORPH_WORKERS=1"):
+        list(map_ordered(die_at_three, range(100), "dying"))
+
+
+def test_items_are_taken_as_they_are_needed(monkeypatch):
+    """Memory stays flat: results wait for their reader, and further items wait for them."""
+    monkeypatch.setenv("GALMORPH_WORKERS", "2")
+    results = map_ordered(square, range(1000), "squaring")
+    assert next(results) == 0
+    results.close()
+
+
+def test_progress_is_plain_lines_without_a_terminal(monkeypatch, capsys):
+    monkeypatch.setenv("GALMORPH_WORKERS", "1")
+    list(map_ordered(square, range(5), "squaring"))
+    written = capsys.readouterr().err
+    assert "squaring: 100%" in written
+    assert "5/5" in written
+    assert "\r" not in written
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "two"])
+def test_a_wrong_worker_count_is_refused(monkeypatch, value):
+    monkeypatch.setenv("GALMORPH_WORKERS", value)
+    with pytest.raises(GalmorphError, match=value):
+        worker_count()

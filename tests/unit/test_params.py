@@ -1,0 +1,114 @@
+import copy
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from galmorph import params as p
+from galmorph.errors import ParamsError
+
+
+def test_the_repository_s_values_are_valid(params):
+    assert params.compare.reference in params.experiments
+
+
+def test_params_are_frozen(params):
+    with pytest.raises(ValidationError, match="frozen"):
+        params.split.seed = 3
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("train.batch_sise=3", r"train\.batch_sise: unknown key\. Known here: .*batch_size"),
+        ("train.batch_size=many", r"train\.batch_size: .*valid integer.*Received: 'many'"),
+        ("train.augmentation.twist=3", r"train\.augmentation\.twist: unknown key\. Known here: .*rotation"),
+        ("split.fractions.train=0.5", "add up to 1"),
+        ("acquire.source=archive", r"needs `acquire\.path`"),
+        ("acquire.source=ftp", "'simulate', 'archive' or 'cutouts'"),
+        ("denoise.median.kernel=4", "must be odd"),
+        ("experiments.x.architecture=resnet50", r"experiments\.x\.variant: missing key"),
+        ("compare.reference=nobody", r"one of the experiments \(.*regularised_cnn_raw"),
+        (
+            "experiments.regularised_cnn_raw.overrides.train.epoch=3",
+            r"experiments\.regularised_cnn_raw with its overrides: train\.epoch: unknown key",
+        ),
+    ],
+)
+def test_a_wrong_value_is_named(values, assignment, message):
+    with pytest.raises(ParamsError, match=message):
+        p.check(p.with_overrides(values, [assignment]), "params.yaml")
+
+
+def test_a_missing_key_is_named(values):
+    fewer = copy.deepcopy(values)
+    del fewer["split"]["seed"]
+    with pytest.raises(ParamsError, match=r"my\.yaml: split\.seed: missing key"):
+        p.check(fewer, "my.yaml")
+
+
+def test_overrides_are_read_as_yaml_and_leave_the_values_alone(values):
+    before = copy.deepcopy(values)
+    changed = p.with_overrides(values, ["train.batch_size=8", "validate.footprint=any", "explain.layer=null"])
+    assert (changed["train"]["batch_size"], changed["validate"]["footprint"], changed["explain"]["layer"]) == (
+        8,
+        "any",
+        None,
+    )
+    assert values == before
+
+
+@pytest.mark.parametrize("assignment", ["train.batch_size", "=3", "train.batch_size=[1"])
+def test_a_malformed_override_is_refused(values, assignment):
+    with pytest.raises(ParamsError, match="--set"):
+        p.with_overrides(values, [assignment])
+
+
+def test_an_experiment_s_overrides_reach_its_stage(values):
+    stage = p.TrainStageParams.model_validate(
+        {
+            "preprocess": values["preprocess"],
+            "train": values["train"],
+            "experiment": {
+                "architecture": "regularised_cnn",
+                "variant": "raw",
+                "phases": ["scratch"],
+                "overrides": {"train": {"augmentation": None, "scratch": {"epochs": 2}}, "preprocess": {"crop": 1}},
+            },
+        }
+    )
+    assert stage.train.augmentation is None
+    assert stage.train.scratch.epochs == 2
+    assert stage.train.scratch.learning_rate == values["train"]["scratch"]["learning_rate"]
+    assert stage.preprocess.crop == 1
+
+
+def test_a_mapping_laid_over_nothing_replaces_it():
+    assert p.merged({"a": None, "b": {"c": 1}}, {"a": {"x": 1}, "b": {"d": 2}}) == {
+        "a": {"x": 1},
+        "b": {"c": 1, "d": 2},
+    }
+
+
+def test_a_missing_or_broken_file_is_named(tmp_path):
+    with pytest.raises(ParamsError, match="nowhere"):
+        p.read_values(tmp_path / "nowhere.yaml")
+    (tmp_path / "broken.yaml").write_text("a: [1")
+    with pytest.raises(ParamsError, match="not valid YAML"):
+        p.read_values(tmp_path / "broken.yaml")
+    (tmp_path / "list.yaml").write_text("- 1")
+    with pytest.raises(ParamsError, match="must hold sections"):
+        p.read_values(tmp_path / "list.yaml")
+
+
+def test_whole_numbers_survive_a_trip_through_floats(values):
+    """Kubeflow hands every number over as a float."""
+    floated = {**values["split"], "seed": float(values["split"]["seed"])}
+    assert p.SplitParams.model_validate(floated).seed == values["split"]["seed"]
+
+
+def test_profiles_are_valid(repository: Path, values):
+    profiles = sorted((repository / "profiles").glob("*.yaml"))
+    assert profiles
+    for profile in profiles:
+        p.check(p.merged(values, p.read_values(profile)), profile.name)
