@@ -163,8 +163,10 @@ def affine_transforms(unit: np.ndarray, params: AugmentationParams, size: int) -
     """
     import tensorflow as tf
 
+    unit = tf.convert_to_tensor(unit, tf.float32)
+
     def spread(column: int, reach: float) -> "tf.Tensor":
-        return (2.0 * unit[:, column] - 1.0) * reach
+        return (2.0 * unit[:, column] - 1.0) * float(reach)
 
     zero, one = tf.zeros_like(unit[:, 0]), tf.ones_like(unit[:, 0])
 
@@ -175,11 +177,10 @@ def affine_transforms(unit: np.ndarray, params: AugmentationParams, size: int) -
     shear = spread(3, np.deg2rad(params.shear))
     centre = size / 2 - 0.5
     last = [zero, zero, one]
-    # Keras writes its matrices for (row, column); these are for (x, y) = (column, row), hence the swapped signs.
-    rotation = matrix([tf.cos(angle), tf.sin(angle), zero], [-tf.sin(angle), tf.cos(angle), zero], last)
-    shift = matrix([one, zero, spread(2, params.shift) * size], [zero, one, spread(1, params.shift) * size], last)
-    sheared = matrix([tf.cos(shear), zero, zero], [-tf.sin(shear), one, zero], last)
-    zoom = matrix([1.0 + spread(5, params.zoom), zero, zero], [zero, 1.0 + spread(4, params.zoom), zero], last)
+    rotation = matrix([tf.cos(angle), -tf.sin(angle), zero], [tf.sin(angle), tf.cos(angle), zero], last)
+    shift = matrix([one, zero, spread(1, params.shift) * size], [zero, one, spread(2, params.shift) * size], last)
+    sheared = matrix([one, -tf.sin(shear), zero], [zero, tf.cos(shear), zero], last)
+    zoom = matrix([1.0 + spread(4, params.zoom), zero, zero], [zero, 1.0 + spread(5, params.zoom), zero], last)
     to_centre = matrix([one, zero, zero + centre], [zero, one, zero + centre], last)
     from_centre = matrix([one, zero, zero - centre], [zero, one, zero - centre], last)
 

@@ -1,6 +1,5 @@
 """The files behind `galmorph train`: checkpoints, the model file, and the MLflow run."""
 
-import warnings
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -178,20 +177,15 @@ def log_model(file: Path, facts: ModelFacts, example: np.ndarray) -> str:
         inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, size, size, 3))]),
         outputs=Schema([ColSpec("double", "p_elliptical"), ColSpec("string", "label")]),
     )
-    with warnings.catch_warnings():
-        # Type hints in MLflow's sense cannot say "array of four dimensions"; the signature does.
-        warnings.filterwarnings("ignore", ".*Add type hints to the `predict` method.*", UserWarning)
-        logged = mlflow.pyfunc.log_model(
-            name="model",
-            # The file, not an object: models-from-code, so that nothing is pickled.
-            python_model=str(Path(__file__).parents[1] / "models" / "pyfunc.py"),
-            artifacts={"model": str(file)},
-            signature=signature,
-            input_example=example.astype(np.float32),
-            # Named here: MLflow would otherwise load the model in a process of its own to find out.
-            pip_requirements=[
-                f"{name}=={version(name)}" for name in ("keras", "mlflow", "numpy", "pandas", "tensorflow")
-            ],
-            metadata=facts.model_dump(mode="json"),
-        )
+    logged = mlflow.pyfunc.log_model(
+        name="model",
+        # The file, not an object: models-from-code, so that nothing is pickled.
+        python_model=str(Path(__file__).parents[1] / "models" / "pyfunc.py"),
+        artifacts={"model": str(file)},
+        signature=signature,
+        input_example=example.astype(np.float32),
+        # Named here: MLflow would otherwise load the model in a process of its own to find out.
+        pip_requirements=[f"{name}=={version(name)}" for name in ("keras", "mlflow", "numpy", "pandas", "tensorflow")],
+        metadata=facts.model_dump(mode="json"),
+    )
     return str(logged.model_uri)

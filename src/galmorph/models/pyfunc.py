@@ -3,6 +3,8 @@
 No pickle is involved: the weights are the artifact `model`, a `.keras` file that loads in safe mode.
 """
 
+from typing import Any
+
 import keras
 import mlflow
 import numpy as np
@@ -17,8 +19,12 @@ class GalaxyClassifier(PythonModel):
         """Load the weights."""
         self.model = keras.saving.load_model(context.artifacts["model"], safe_mode=True, compile=False)
 
-    # MLflow reads its own schema out of type hints, and has none for arrays of four dimensions.
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN201, ARG002
+    def predict(  # MLflow names the arguments
+        self,
+        context: PythonModelContext,  # noqa: ARG002
+        model_input: np.ndarray,
+        params: dict[str, Any] | None = None,  # noqa: ARG002
+    ) -> pd.DataFrame:
         """Return `p_elliptical` and `label` of each image."""
         p_elliptical = self.model.predict(np.asarray(model_input, np.float32), verbose=0)[:, 0].astype(float)
         labels = np.where(p_elliptical >= 0.5, "Elliptical", "Other")

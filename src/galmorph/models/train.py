@@ -203,7 +203,7 @@ class _Recorder(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         values = {key: float(value) for key, value in (logs or {}).items()}
         row = {"epoch": epoch + 1, "phase": self.phase, **{key: values[key] for key in HISTORY[2:6]}}
-        row["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        row["learning_rate"] = float(self.model.optimizer.learning_rate)
         self.state = self.state.after(row)
         self.after_epoch(self.model, self.state, time.monotonic() - self.started)
         self.model.stop_training = self.enough()
