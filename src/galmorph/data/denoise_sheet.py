@@ -14,8 +14,8 @@ from galmorph.data.denoise import Quality
 #: What the residual is multiplied by, about mid-grey; the same for every denoiser, so that their sheets compare.
 RESIDUAL_GAIN = 8
 _EACH_CLASS = 3
-#: The side of what is shown, in radii of the galaxy, and its smallest and largest value in pixels.
-_SIDE_RADII, _SMALLEST_SIDE, _LARGEST_SIDE = 6.0, 64, 160
+#: The side of what is shown, in half-light radii of the galaxy, and its smallest and largest value in pixels.
+_SIDE_RADII, _SMALLEST_SIDE, _LARGEST_SIDE = 8.0, 64, 160
 _PANEL, _HEADER, _ROW_TITLE, _MARGIN, _GAP = 2.4, 0.75, 0.6, 0.15, 0.08  # inches
 
 
@@ -28,7 +28,7 @@ class Panel:
     cataid, label
         Which galaxy, and its class.
     radius
-        Its radius in pixels; NaN where it is not known.
+        Its half-light radius in pixels; NaN where it is not known.
     original, denoised
         `(H, W, 3)` uint8 RGB.
     truth
@@ -105,14 +105,14 @@ def brightened(image: np.ndarray) -> np.ndarray:
 
 
 def zoomed(image: np.ndarray, radius: float) -> np.ndarray:
-    """Cut the central square that shows the galaxy: six of its radii a side, between 64 and 160 pixels.
+    """Cut the central square that shows the galaxy: eight of its radii a side, between 64 and 160 pixels.
 
     Parameters
     ----------
     image
         `(H, W, 3)`.
     radius
-        In pixels; NaN shows 160 pixels.
+        Half-light radius in pixels; NaN shows 160 pixels.
 
     Returns
     -------

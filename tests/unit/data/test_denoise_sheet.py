@@ -10,7 +10,7 @@ from galmorph.data.denoise import Quality
 from galmorph.data.denoise_sheet import RESIDUAL_GAIN, Panel, brightened, choose, draw, residual, zoomed
 
 
-def panel(cataid="0012", label="Other", radius=20.0, with_truth=True):
+def panel(cataid="0012", label="Other", radius=15.0, with_truth=True):
     rng = np.random.default_rng(0)
     original = rng.integers(0, 255, (120, 120, 3), dtype=np.uint8)
     quality = Quality(31.26, 0.875) if with_truth else None
@@ -64,7 +64,7 @@ def test_brightening_is_a_square_root():
     assert (found[-1, -1] == 255).all()
 
 
-@pytest.mark.parametrize(("radius", "side"), [(1, 64), (15, 90), (20.0, 120), (80, 160), (np.nan, 160)])
+@pytest.mark.parametrize(("radius", "side"), [(1, 64), (10, 80), (15.0, 120), (80, 160), (np.nan, 160)])
 def test_zoom_follows_the_radius(radius, side):
     image = np.zeros((300, 301, 3), np.uint8)
     image[150, 150] = 255  # the centre stays the centre
