@@ -1,0 +1,136 @@
+"""The files behind `galmorph evaluate`."""
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+
+from galmorph import tracking
+from galmorph.data.dataset import POSITIVE
+from galmorph.edge.images import prepared_images
+from galmorph.edge.training import MODEL_FILE
+from galmorph.errors import ModelError
+from galmorph.evaluation import curves
+from galmorph.evaluation.figures import evaluation_figures
+from galmorph.evaluation.metrics import Facts, classification_report, evaluation_record
+from galmorph.models.predict import predict_logits
+from galmorph.models.saved import ModelFacts, load_model
+from galmorph.params import EvaluateParams
+from galmorph.storage import digest_file, write_bytes, write_json, write_table, write_text
+
+#: The scores that MLflow lists for a run, beside its training curves.
+_LOGGED = ("accuracy", "balanced_accuracy", "roc_auc", "pr_auc", "brier", "ece", "loss")
+
+
+def score_experiment(
+    folder: Path,
+    experiment: str,
+    model_folder: Path,
+    splits: pd.DataFrame,
+    images: Path,
+    card: dict[str, Any],
+    params: EvaluateParams,
+) -> dict[str, Any]:
+    """Answer the validation and test galaxies, and leave predictions, scores, curves and figures in `folder`.
+
+    Parameters
+    ----------
+    folder
+        Where to write.
+    experiment, model_folder
+        The experiment and the folder of its model.
+    splits
+        `CATAID`, `label`, `split`.
+    images
+        The folder of the variant's images.
+    card
+        The variant's card: its data digest, and where the galaxies come from.
+
+    Returns
+    -------
+    dict
+        The record that `compare` collects: `experiment` and the digests of predictions and model.
+
+    Raises
+    ------
+    ModelError
+        When the model was trained on other data.
+    """
+    file = model_folder / MODEL_FILE
+    model, facts = load_model(file)
+    digest = card["digest"]
+    if facts.data_digest != digest:
+        raise ModelError(
+            f"{file}: was trained on data {facts.data_digest[:12]} and the images are now {digest[:12]}. "
+            f"Train it again: galmorph train {experiment} (or `dvc repro`)."
+        )
+    held_out = splits[splits["split"] != "train"].reset_index(drop=True)
+    prepared = prepared_images(images, held_out["CATAID"], facts.preprocess, "reading held-out images")
+    logits, p_elliptical = predict_logits(model, prepared, params.batch_size)
+    predictions = predictions_table(held_out, logits, p_elliptical)
+    write_table(folder / "predictions.parquet", predictions)
+    record = {
+        "experiment": experiment,
+        "model_digest": digest_file(file),
+        "predictions_digest": digest_file(folder / "predictions.parquet"),
+    }
+    metrics = evaluation_record(_facts(facts, record, card["source"]), predictions, params)
+    write_json(folder / "metrics.json", metrics)
+    _write_report(folder, predictions[predictions["split"] == metrics["scored_split"]], metrics, params)
+    with tracking.run(experiment, facts.run_id):
+        for split in ("validation", "test"):
+            if metrics[split] is not None:
+                values = {f"{split}_{name}": metrics[split][name]["value"] for name in _LOGGED}
+                mlflow.log_metrics({name: value for name, value in values.items() if value is not None})
+        mlflow.log_artifacts(str(folder), "evaluation")
+    return record
+
+
+def predictions_table(galaxies: pd.DataFrame, logits: np.ndarray, p_elliptical: np.ndarray) -> pd.DataFrame:
+    """Join answers to galaxies.
+
+    Parameters
+    ----------
+    galaxies
+        `CATAID`, `split`, `label`.
+    logits, p_elliptical
+        `(N,)` each, in the order of `galaxies`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `CATAID`, `split`, `label`, `p_elliptical`, `logit`, `predicted`; even odds count as Elliptical.
+    """
+    return galaxies[["CATAID", "split", "label"]].assign(
+        p_elliptical=p_elliptical,
+        logit=logits,
+        predicted=np.where(p_elliptical >= 0.5, POSITIVE, "Other"),
+    )
+
+
+def _facts(model: ModelFacts, record: dict[str, str], source: str) -> Facts:
+    return Facts(
+        **record,
+        architecture=model.architecture,
+        variant=model.variant,
+        image_size=model.preprocess.image_size,
+        crop=model.preprocess.crop,
+        data_source=source,
+        data_digest=model.data_digest,
+    )
+
+
+def _write_report(folder: Path, scored: pd.DataFrame, metrics: dict[str, Any], params: EvaluateParams) -> None:
+    """Write the classification report, the curves as tables and the figures of the scored split."""
+    from galmorph.explain.report import png
+
+    split = metrics["scored_split"]
+    write_text(folder / "classification_report.txt", classification_report(scored))
+    write_table(folder / "roc.csv", curves.roc_curve(scored))
+    write_table(folder / "calibration.csv", curves.calibration_curve(scored, params.calibration_bins))
+    write_table(folder / "confusion.csv", curves.confusion_rows(scored))
+    title = f"{metrics['experiment']}, {split}, n = {len(scored)}"
+    for name, figure in evaluation_figures(scored, metrics[split], params.calibration_bins, title).items():
+        write_bytes(folder / "figures" / f"{name}.png", png(figure))
