@@ -2,12 +2,13 @@
 
 import os
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -85,7 +86,7 @@ def map_ordered(
         yield from progress(map(function, items), len(items), description, unit)
         return
     # "spawn": forking a process that runs threads (OpenCV, TensorFlow, MLflow) can deadlock the child.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker) as pool:
         try:
             yield from progress(_windowed(pool, function, items, workers * _IN_FLIGHT), len(items), description, unit)
         except BrokenProcessPool as error:
@@ -107,8 +108,17 @@ def _windowed(
         running.extend(pool.submit(function, item) for item in islice(remaining, 1))
 
 
-def _one_thread() -> None:
-    """Keep libraries to one thread a process: the processes already fill the cores."""
+def _start_worker() -> None:
+    """Keep libraries to one thread a process, since the processes fill the cores; and end with the parent."""
     import cv2
 
     cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A killed parent tells its workers nothing: without this they would wait for work for ever."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -22,6 +22,8 @@ import pandas as pd
 from galmorph.errors import ImageError, InputError, StorageError
 
 _MARK = ".fingerprint"
+#: What `replacing` leaves when the process is killed in it.
+_HALF_WRITTEN = ".*.partial*"
 
 
 @contextlib.contextmanager
@@ -180,6 +182,8 @@ def output_folder(path: Path, work: str | None = None) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
             write_text(mark, str(work))
+        for half_written in partial.rglob(_HALF_WRITTEN):
+            half_written.unlink()
         try:
             yield partial
         except BaseException:

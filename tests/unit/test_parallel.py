@@ -1,7 +1,11 @@
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
+import psutil
 import pytest
 
 from galmorph.errors import GalmorphError
@@ -71,3 +75,33 @@ def test_a_wrong_worker_count_is_refused(monkeypatch, value):
     monkeypatch.setenv("GALMORPH_WORKERS", value)
     with pytest.raises(GalmorphError, match=value):
         worker_count()
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path):
+    script = (
+        "import sys; sys.path.insert(0, '.');"
+        "from tests.unit.test_parallel import note_and_wait; from galmorph.parallel import map_ordered;"
+        f"list(map_ordered(note_and_wait, [{str(tmp_path)!r}] * 2, 'waiting'))"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "GALMORPH_WORKERS": "2"})
+    try:
+        assert _eventually(lambda: len(list(tmp_path.iterdir())) == 2)
+    finally:
+        parent.kill()
+        parent.wait()
+    workers = [int(path.name) for path in tmp_path.iterdir()]
+    assert _eventually(lambda: not any(psutil.pid_exists(worker) for worker in workers))
+
+
+def note_and_wait(folder: str) -> None:
+    (Path(folder) / str(os.getpid())).touch()
+    time.sleep(600)
+
+
+def _eventually(condition, seconds: float = 60) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False

@@ -99,14 +99,15 @@ from pathlib import Path
 from galmorph import storage
 with storage.output_folder(Path(sys.argv[1]), "work") as folder:
     storage.write_text(folder / "done", "1")
-    (folder / "half").open("w").write("...")
-    os.kill(os.getpid(), signal.SIGKILL)
+    with storage.replacing(folder / "images" / "half.png") as temporary:
+        os.kill(os.getpid(), signal.SIGKILL)
 """
     killed = subprocess.run([sys.executable, "-c", script, str(tmp_path / "out")], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert not (tmp_path / "out").exists()
     with storage.output_folder(tmp_path / "out", "work") as folder:
         assert (folder / "done").read_text() == "1"
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*")) == ["done", "images"]
 
 
 def test_no_space_left_is_said_and_loses_nothing(tmp_path):
