@@ -14,6 +14,8 @@ Label = Literal["Elliptical", "Other"]
 Variant = Literal["raw", "median", "bilateral", "nlm", "tv", "wavelet"]
 Architecture = Literal["baseline_cnn", "regularised_cnn", "vgg16", "resnet50", "vit"]
 Phase = Literal["scratch", "frozen", "finetune"]
+Band = Literal["g", "i", "H"]
+DiscType = Literal["S0", "Sa", "Sbc", "Scd", "Im"]
 Model = TypeVar("Model", bound="Section")
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
@@ -26,16 +28,46 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class LuptonParams(Section):
+    """Stretch and Q of the asinh colour image of Lupton et al. (2004), doi:10.1086/382245."""
+
+    stretch: PositiveFloat
+    q: PositiveFloat
+
+
 class SimulateParams(Section):
     """How galaxies are simulated; see `galmorph.data.simulate`."""
 
     galaxies: Positive
-    seed: int
+    seed: Annotated[int, Field(ge=0)]
     elliptical_fraction: Share
-    size: Positive
+    disc_types: dict[DiscType, Annotated[float, Field(ge=0)]]
+    radius: tuple[PositiveFloat, PositiveFloat]
+    size: Annotated[int, Field(ge=32)]
     pixel_scale: PositiveFloat
+    psf_fwhm: dict[Band, tuple[PositiveFloat, PositiveFloat]]
+    sky_noise: dict[Band, float]
+    noise_scatter: Annotated[float, Field(ge=0)]
+    sky_scatter: Annotated[float, Field(ge=0)]
+    neighbours: Annotated[float, Field(ge=0)]
+    stars: Annotated[float, Field(ge=0)]
     blank_fraction: Share
+    scale: dict[Band, PositiveFloat]
+    pedestal: Annotated[float, Field(ge=0)]
+    lupton: LuptonParams
     keep_noise_free: bool
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        for name, bands in {"psf_fwhm": self.psf_fwhm, "sky_noise": self.sky_noise, "scale": self.scale}.items():
+            if missing := [band for band in get_args(Band) if band not in bands]:
+                raise ValueError(f"{name} needs a value for each of g, i, H; missing: {', '.join(missing)}")
+        for name, (low, high) in {"radius": self.radius, **self.psf_fwhm}.items():
+            if low > high:
+                raise ValueError(f"{name}: the first value must not be above the second. Received: {low}, {high}")
+        if sum(self.disc_types.values()) <= 0:
+            raise ValueError("disc_types needs a type with a share above 0")
+        return self
 
 
 class ArchiveColumns(Section):
@@ -48,17 +80,24 @@ class ArchiveColumns(Section):
 class ArchiveParams(Section):
     """What a folder or archive of labelled images looks like; see `galmorph.data.archive`."""
 
-    labels: tuple[str, ...]
-    patterns: tuple[str, ...]
+    labels: Annotated[tuple[str, ...], Field(min_length=1)]
+    patterns: Annotated[tuple[str, ...], Field(min_length=1)]
     columns: ArchiveColumns
-    coding: dict[str, Label]
+    coding: Annotated[dict[str, Label], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _patterns_name_the_galaxy(self) -> Self:
+        if wrong := [pattern for pattern in self.patterns if pattern.count("{CATAID}") != 1]:
+            raise ValueError(f"each of patterns must hold {{CATAID}} once. Received: {', '.join(wrong)}")
+        return self
 
 
-class LuptonParams(Section):
-    """Stretch and Q of the asinh colour image of Lupton et al. (2004), doi:10.1086/382245."""
+class SkyParams(Section):
+    """How a band's sky level and flux unit are found; see `galmorph.data.bands`."""
 
-    stretch: PositiveFloat
-    q: PositiveFloat
+    border: Annotated[float, Field(gt=0, le=0.5)]
+    noise: dict[Band, PositiveFloat]
+    pedestal: Annotated[float, Field(ge=0)]
 
 
 class CutoutColumns(Section):
@@ -75,10 +114,13 @@ class CutoutsParams(Section):
     """How cutouts are fetched for a catalogue; see `galmorph.data.cutouts`."""
 
     service: str
-    surveys: dict[Literal["g", "i", "H"], str]
+    surveys: dict[Band, str]
     size: Positive
     pixel_scale: PositiveFloat
     lupton: LuptonParams
+    scale: dict[Band, PositiveFloat]
+    unit: dict[Band, PositiveFloat | None]
+    sky: SkyParams
     columns: CutoutColumns
     coding: dict[str, Label]
     hubble_types: dict[int, Label | None]
@@ -86,6 +128,21 @@ class CutoutsParams(Section):
     timeout: PositiveFloat
     retries: Annotated[int, Field(ge=0)]
     backoff: Annotated[float, Field(ge=0)]
+    max_wait: PositiveFloat
+    give_up_after: Positive
+
+    @model_validator(mode="after")
+    def _every_band(self) -> Self:
+        given: dict[str, Mapping[Band, Any]] = {
+            "surveys": self.surveys,
+            "scale": self.scale,
+            "unit": self.unit,
+            "sky.noise": self.sky.noise,
+        }
+        for name, bands in given.items():
+            if missing := [band for band in get_args(Band) if band not in bands]:
+                raise ValueError(f"{name} needs a value for each of g, i, H; missing: {', '.join(missing)}")
+        return self
 
 
 class AcquireParams(Section):
@@ -93,6 +150,7 @@ class AcquireParams(Section):
 
     source: Literal["simulate", "archive", "cutouts"]
     path: Path | None
+    max_pixels: Positive
     simulate: SimulateParams
     archive: ArchiveParams
     cutouts: CutoutsParams
@@ -198,6 +256,7 @@ class WaveletParams(Section):
     wavelet: str
     levels: Positive
     mode: Literal["soft", "hard"]
+    noise: Literal["white", "correlated"]
 
 
 class DenoiseParams(Section):
@@ -238,6 +297,16 @@ class PhaseParams(Section):
     learning_rate: PositiveFloat
 
 
+class CnnParams(Section):
+    """Sizes of the convolutional networks; see `galmorph.models.cnn`."""
+
+    filters: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    dense_units: Positive
+    block_dropout: Annotated[float, Field(ge=0, lt=1)]
+    head_dropout: Annotated[float, Field(ge=0, lt=1)]
+    batch_norm_momentum: Annotated[float, Field(gt=0, lt=1)]
+
+
 class TrainParams(Section):
     """How a model is trained; see `galmorph.models.train`."""
 
@@ -246,6 +315,8 @@ class TrainParams(Section):
     class_weights: bool
     augmentation: AugmentationParams | None
     early_stopping: Positive
+    cnn: CnnParams
+    batch_norm_images: Positive
     scratch: PhaseParams
     frozen: PhaseParams
     finetune: PhaseParams

@@ -9,13 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from galmorph import params as p
 from galmorph import storage
 from galmorph.edge import acquire_archive, acquire_cutouts, acquire_simulated
+from galmorph.errors import ParamsError
 
 #: Where a variant's images lie; `{variant}` stands for its name.
 RAW_IMAGES = "data/raw/images"
 VARIANT_IMAGES = "data/variants/{variant}"
+#: Says where the galaxies of `data/raw` come from; every variant's card repeats it.
+SOURCE_FILE = "source.json"
 
 
 @dataclass(frozen=True)
@@ -59,8 +64,13 @@ def acquire(raw: Path, params: p.AcquireParams) -> None:
         "archive": acquire_archive.fill,
         "cutouts": acquire_cutouts.fill,
     }
-    with storage.output_folder(raw, work=storage.fingerprint("acquire", params.model_dump(mode="json"))) as folder:
+    # What lies at the path is part of the work: after a change there, an interrupted run must not go on.
+    given = acquire_archive.identity(params) if params.source == "archive" else []
+    work = storage.fingerprint("acquire", params.model_dump(mode="json"), given)
+    with storage.output_folder(raw, work) as folder:
         sources[params.source](folder, params)
+        name = params.path.name if params.path and params.source != "simulate" else ""
+        storage.write_json(folder / SOURCE_FILE, {"source": f"{params.source} {name}".rstrip()})
 
 
 def validate(raw: Path, manifest: Path, card: Path, report: Path, params: p.ValidateParams) -> None:
@@ -69,16 +79,39 @@ def validate(raw: Path, manifest: Path, card: Path, report: Path, params: p.Vali
 
 def split(manifest: Path, splits: Path, params: p.SplitParams) -> None:
     """Assign each accepted galaxy to train, validation or test."""
+    from galmorph.data.split import assign_splits
+
+    table = storage.read_table(manifest)
+    labels = table.loc[table["accepted"], ["CATAID", "label"]]
+    storage.write_table(splits, assign_splits(table, params).merge(labels, on="CATAID", validate="one_to_one"))
 
 
 def denoise(
     raw: Path, manifest: Path, images: Path, card: Path, report: Path, params: p.DenoiserParams, each: str
 ) -> None:
-    """Denoise every accepted image with one denoiser."""
+    """Denoise every accepted image with one denoiser; a run that was interrupted goes on where it stopped."""
+    from galmorph.edge import denoising
+
+    table = storage.read_table(manifest)
+    galaxies = table[table["accepted"]]
+    card.unlink(missing_ok=True)  # written last: where it is, the stage is finished
+    with storage.output_folder(images, denoising.fingerprint(galaxies, params, each)) as folder:
+        denoised = denoising.fill(folder, raw, galaxies, params, each)
+        denoising.write_report(report, folder, raw, galaxies, denoised, each)
+    storage.write_json(card, {**denoising.card(galaxies, denoised, each), **storage.read_json(raw / SOURCE_FILE)})
 
 
 def train(splits: Path, images: Path, card: Path, model: Path, params: p.TrainStageParams, each: str) -> None:
-    """Train one experiment's model."""
+    """Train one experiment's model; a run that was interrupted goes on after its last epoch."""
+    from galmorph.edge.training import run_training
+
+    galaxies = storage.read_table(splits)
+    digest = storage.read_json(card)["digest"]
+    work = storage.fingerprint(
+        "train", each, digest, storage.digest_file(splits), params.model_dump(mode="json", by_alias=True)
+    )
+    with storage.output_folder(model, work) as folder:
+        run_training(folder, galaxies, images, digest, params, each)
 
 
 def evaluate(
@@ -91,8 +124,210 @@ def evaluate(
     params: p.EvaluateParams,
     each: str,
 ) -> None:
-    """Score one experiment's model on held-out galaxies."""
+    """Score one experiment's model on the galaxies it was not trained on."""
+    from galmorph.edge.scoring import score_experiment
+
+    with storage.output_folder(evaluation) as folder:
+        summary = score_experiment(
+            folder, each, model, storage.read_table(splits), images, storage.read_json(card), params
+        )
+    storage.write_json(record, summary)
 
 
 def compare(evaluations: Path, records: Path, leaderboard: Path, best: Path, params: p.CompareStageParams) -> None:
     """Rank the experiments beside the published figures, and choose the best on validation."""
+
+
+def explain(
+    best: Path, models: Path, evaluations: Path, raw: Path, variants: Path, explanations: Path, params: p.ExplainParams
+) -> None:
+    """Explain the best model's answers on a sample of galaxies."""
+    from galmorph.edge.explaining import explain_experiment
+
+    chosen = storage.read_json(best)
+    images = raw / "images" if chosen["variant"] == "raw" else variants / chosen["variant"]
+    evaluation = evaluations / chosen["experiment"]
+    with storage.output_folder(explanations) as folder:
+        explain_experiment(
+            folder / chosen["experiment"],
+            models / chosen["experiment"],
+            images,
+            storage.read_table(evaluation / "predictions.parquet"),
+            storage.read_json(evaluation / "metrics.json"),
+            params,
+        )
+
+
+def register(
+    best: Path, models: Path, evaluations: Path, explanations: Path, registration: Path, params: p.RegisterParams
+) -> None:
+    """Make the best model a version of the registered model, with its reports, and point the alias at it."""
+    from galmorph.edge.registration import register_best
+
+    chosen = storage.read_json(best)
+    name = chosen["experiment"]
+    made = register_best(chosen, models / name, evaluations / name, explanations / name, params)
+    storage.write_json(registration, made)
+
+
+#: Every stage, in the order of the pipeline. dvc.yaml, MLproject and the other runners name the same ones.
+STAGES: Mapping[str, Stage] = {
+    "acquire": Stage(
+        run=acquire,
+        inputs={},
+        outputs={"raw": "data/raw"},
+        params=p.AcquireParams,
+        sections=("acquire",),
+        packages=("data",),
+    ),
+    "validate": Stage(
+        run=validate,
+        inputs={"raw": "data/raw"},
+        outputs={"manifest": "data/manifest.parquet", "card": "data/variants/raw.json", "report": "reports/validation"},
+        params=p.ValidateParams,
+        sections=("validate",),
+        packages=("data",),
+    ),
+    "split": Stage(
+        run=split,
+        inputs={"manifest": "data/manifest.parquet"},
+        outputs={"splits": "data/splits.parquet"},
+        params=p.SplitParams,
+        sections=("split",),
+        packages=("data",),
+    ),
+    "denoise": Stage(
+        run=denoise,
+        inputs={"raw": "data/raw", "manifest": "data/manifest.parquet"},
+        outputs={
+            "images": "data/variants/{variant}",
+            "card": "data/variants/{variant}.json",
+            "report": "reports/denoise/{variant}",
+        },
+        params=p.DenoiserParams,
+        sections=("denoise.{variant}",),
+        packages=("data",),
+        each="variant",
+    ),
+    "train": Stage(
+        run=train,
+        inputs={"splits": "data/splits.parquet", "images": "{images}", "card": "data/variants/{variant}.json"},
+        outputs={"model": "models/{experiment}"},
+        params=p.TrainStageParams,
+        sections=("preprocess", "train", "experiments.{experiment}"),
+        packages=("data", "models"),
+        each="experiment",
+        through={"images": "card"},
+    ),
+    "evaluate": Stage(
+        run=evaluate,
+        inputs={
+            "model": "models/{experiment}",
+            "splits": "data/splits.parquet",
+            "images": "{images}",
+            "card": "data/variants/{variant}.json",
+        },
+        outputs={"evaluation": "evaluation/{experiment}", "record": "evaluation/records/{experiment}.json"},
+        params=p.EvaluateParams,
+        sections=("evaluate",),
+        packages=("data", "models", "evaluation"),
+        each="experiment",
+        through={"images": "card"},
+    ),
+    "compare": Stage(
+        run=compare,
+        inputs={"records": "evaluation/records", "evaluations": "evaluation"},
+        outputs={"leaderboard": "evaluation/leaderboard.html", "best": "evaluation/best.json"},
+        params=p.CompareStageParams,
+        sections=("compare", "register", "experiments"),
+        packages=("evaluation",),
+        through={"evaluations": "records"},
+    ),
+    "explain": Stage(
+        run=explain,
+        inputs={
+            "best": "evaluation/best.json",
+            "models": "models",
+            "evaluations": "evaluation",
+            "raw": "data/raw",
+            "variants": "data/variants",
+        },
+        outputs={"explanations": "explanations"},
+        params=p.ExplainParams,
+        sections=("explain",),
+        packages=("data", "models", "explain"),
+        through={"models": "best", "evaluations": "best", "raw": "best", "variants": "best"},
+    ),
+    "register": Stage(
+        run=register,
+        inputs={
+            "best": "evaluation/best.json",
+            "models": "models",
+            "evaluations": "evaluation",
+            "explanations": "explanations",
+        },
+        outputs={"registration": "registration.json"},
+        params=p.RegisterParams,
+        sections=("register",),
+        packages=("models",),
+        through={"models": "best", "evaluations": "best"},
+    ),
+}
+
+
+def rows(stage: Stage, params: p.Params) -> list[str]:
+    """Return the rows that a stage runs once for each of; a single empty one where there is no table."""
+    tables = {"variant": list(p.DenoiseParams.model_fields), "experiment": list(params.experiments)}
+    return tables[stage.each] if stage.each else [""]
+
+
+def paths(stage: Stage, params: p.Params, row: str) -> dict[str, Path]:
+    """Return the path of each input and output of a stage for one row, relative to the working folder."""
+    variant = params.experiments[row].variant if stage.each == "experiment" else row
+    images = RAW_IMAGES if variant == "raw" else VARIANT_IMAGES.format(variant=variant)
+    names = {"experiment": row, "variant": variant, "images": images}
+    return {keyword: Path(path.format(**names)) for keyword, path in {**stage.inputs, **stage.outputs}.items()}
+
+
+def stage_values(stage: Stage, values: Mapping[str, Any], row: str) -> dict[str, Any]:
+    """Pick a stage's values out of a whole params.yaml: one section as it is, or several under their own names."""
+
+    def section(name: str) -> Any:
+        found: Any = values
+        for key in name.format(variant=row, experiment=row).split("."):
+            found = found[key]
+        return found
+
+    if len(stage.sections) == 1:
+        return dict(section(stage.sections[0]))
+    return {name.split(".")[0] if "{" not in name else str(stage.each): section(name) for name in stage.sections}
+
+
+def run_stage(name: str, values: Mapping[str, Any], source: str, row: str = "") -> None:
+    """Run a stage on its files below the working folder.
+
+    Parameters
+    ----------
+    name
+        Of the stage.
+    values
+        The content of a whole params.yaml.
+    source
+        Its name, for messages.
+    row
+        The variant or experiment, where the stage has one.
+
+    Raises
+    ------
+    GalmorphError
+        Whatever the stage has to say; `ParamsError` when values are wrong or the row is not known.
+    """
+    stage, params = STAGES[name], p.check(dict(values), source)
+    if row not in rows(stage, params):
+        raise ParamsError(
+            f"{source}: `galmorph {name}` takes a known {stage.each}: {', '.join(rows(stage, params))}. "
+            f"Received: {row!r}"
+        )
+    own = TypeAdapter(stage.params).validate_python(stage_values(stage, values, row))
+    each = {"each": row} if stage.each else {}
+    stage.run(**paths(stage, params, row), **each, params=own)
