@@ -1,9 +1,10 @@
-"""The bootstrap over galaxies: resamples as counts, and intervals from what was scored on them.
+"""Intervals. Mostly the bootstrap over galaxies: resamples as counts, and intervals from what was scored on them.
 
 Galaxies are taken as independent of each other; near duplicates of one galaxy are not, and are rare.
 """
 
 from collections.abc import Iterator
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,6 +96,26 @@ def calibration_errors_by_chance(p: Array, bins: np.ndarray, resamples: int, see
     member = np.eye(bins.max() + 1)[bins]  # (N, bins)
     parts = [np.abs((p - (random.random((rows, len(p))) < p)) @ member) for rows in _chunks(resamples, len(p))]
     return np.concatenate(parts).sum(1) / len(p)  # type: ignore[no-any-return]
+
+
+def wilson_interval(share: np.ndarray, n: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+    """Score interval of a share, for counts alone; good near 0 and 1 too (Wilson 1927, doi:10.2307/2276774).
+
+    Parameters
+    ----------
+    share, n
+        `(K,)` observed shares, and of how many.
+
+    Returns
+    -------
+    low, high : numpy.ndarray
+        `(K,)` each, in [0, 1].
+    """
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    spread = 1 + z**2 / n
+    middle = (share + z**2 / (2 * n)) / spread
+    half = z / spread * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)
 
 
 def _chunks(resamples: int, n: int) -> Iterator[int]:

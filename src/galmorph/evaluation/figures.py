@@ -12,9 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from galmorph.evaluation.bootstrap import wilson_interval
 from galmorph.evaluation.curves import calibration_curve, confusion_matrix, roc_curve
 from galmorph.evaluation.metrics import CLASSES
-from galmorph.evaluation.text import NONE, score_text
+from galmorph.evaluation.text import NONE, percent, score_text
 
 #: Elliptical is red and old, Other blue and young: as on the sky.
 COLOURS = {"Elliptical": "#D55E00", "Other": "#0072B2"}
@@ -22,8 +23,6 @@ _HATCHES = {"Elliptical": "///", "Other": "\\\\\\"}
 _LINE = "#0072B2"
 _GUIDE = "#767676"
 _COUNTS = LinearSegmentedColormap.from_list("white to blue", ["#FFFFFF", "#0072B2"])
-#: 97.5th percentile of the normal distribution, for the 95 % bars of the calibration plot.
-_Z95 = 1.959964
 
 
 def evaluation_figures(predictions: pd.DataFrame, scores: dict[str, Any], bins: int, title: str) -> dict[str, Figure]:
@@ -103,20 +102,20 @@ def roc_figure(predictions: pd.DataFrame, scores: dict[str, Any], title: str) ->
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     axes.set_xlabel("share of Other answered Elliptical (false positive rate)")
     axes.set_ylabel("share of Elliptical found (true positive rate)")
-    axes.legend(loc="lower right", title=f"{_percent(scores)} interval", title_fontsize=9, fontsize=9)
+    axes.legend(loc="lower right", title=f"{percent(scores['confidence'])} interval", title_fontsize=9, fontsize=9)
     axes.grid(alpha=0.25)
     return figure
 
 
 def calibration_figure(predictions: pd.DataFrame, scores: dict[str, Any], bins: int, title: str) -> Figure:
-    """Reliability plot, with 95 % Wilson bars for each bin, above the number of galaxies in each bin."""
+    """Reliability plot, with a Wilson bar for each bin, above the number of galaxies in each bin."""
     curve = calibration_curve(predictions, bins)
     figure = Figure(figsize=(4.8, 6.0), layout="constrained")
     figure.suptitle(title, fontsize=11)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
     above.plot([0, 1], [0, 1], color=_GUIDE, linestyle="--", linewidth=1, label="perfectly calibrated")
     observed = curve["observed"].to_numpy()
-    low, high = wilson_interval(observed, curve["n"].to_numpy())
+    low, high = wilson_interval(observed, curve["n"].to_numpy(), scores["confidence"])
     above.errorbar(
         curve["mean_predicted"],
         observed,
@@ -126,7 +125,7 @@ def calibration_figure(predictions: pd.DataFrame, scores: dict[str, Any], bins: 
         marker="o",
         capsize=3,
         linewidth=1.5,
-        label="galaxies, bars 95 %",
+        label=f"galaxies, {percent(scores['confidence'])} interval",
     )
     above.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="share that is Elliptical")
     above.set_title(f"expected calibration error {score_text(scores['ece'])}", fontsize=10)
@@ -164,25 +163,6 @@ def probability_figure(predictions: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
-def wilson_interval(share: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """95 % score interval of a share, also near 0 and 1 (Wilson 1927, doi:10.1080/01621459.1927.10502953).
-
-    Parameters
-    ----------
-    share, n
-        `(K,)` observed shares, and of how many.
-
-    Returns
-    -------
-    low, high : numpy.ndarray
-        `(K,)` each, in [0, 1].
-    """
-    spread = 1 + _Z95**2 / n
-    middle = (share + _Z95**2 / (2 * n)) / spread
-    half = _Z95 / spread * np.sqrt(share * (1 - share) / n + _Z95**2 / (4 * n**2))
-    return np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)
-
-
 def _figure(size: tuple[float, float], title: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=size, layout="constrained")
     figure.suptitle(title, fontsize=11)
@@ -193,7 +173,3 @@ def _plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", alpha=0.25)
     axes.set_axisbelow(True)
-
-
-def _percent(scores: dict[str, Any]) -> str:
-    return f"{scores['confidence']:.0%}".replace("%", " %")

@@ -19,6 +19,11 @@ def score_text(score: Mapping[str, float | None] | None, digits: int = 3) -> str
     return f"{score['value']:.{digits}f}{interval_text(score, digits)}"
 
 
+def percent(share: float) -> str:
+    """Write a share in whole percent: `95 %`."""
+    return f"{100 * share:.0f} %"
+
+
 def interval_text(score: Mapping[str, float | None], digits: int = 3) -> str:
     """Write a score's interval with a blank before it; nothing where there is none."""
     low, high = score.get("low"), score.get("high")

@@ -7,6 +7,7 @@ from galmorph.evaluation.bootstrap import (
     calibration_errors_by_chance,
     percentile_interval,
     resample_counts,
+    wilson_interval,
 )
 from galmorph.evaluation.metrics import score
 
@@ -86,3 +87,10 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say(draw, params):
     assert np.mean([scores["accuracy"]["high"] - scores["accuracy"]["low"] for scores in samples]) == pytest.approx(
         2 * 1.96 * np.sqrt(vast["accuracy"]["value"] * (1 - vast["accuracy"]["value"]) / 200), rel=0.05
     )
+
+
+def test_wilson_interval_of_published_examples():
+    # Newcombe 1998 (Statistics in Medicine 17, 857), table I, method 3.
+    low, high = wilson_interval(np.array([81 / 263, 15 / 148, 0 / 20, 1 / 29]), np.array([263, 148, 20, 29]), 0.95)
+    assert low.round(4).tolist() == [0.2553, 0.0624, 0.0, 0.0061]
+    assert high.round(4).tolist() == [0.3662, 0.1605, 0.1611, 0.1718]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from galmorph.evaluation.figures import evaluation_figures, wilson_interval
+from galmorph.evaluation.figures import evaluation_figures
 from galmorph.evaluation.metrics import score
 
 
@@ -69,10 +69,3 @@ def test_one_class_is_drawn_and_says_so(table, params):
     assert "not defined: one class only" in texts(figures["roc"])
     for figure in figures.values():
         _png(figure)
-
-
-def test_wilson_interval_of_published_examples():
-    # Newcombe 1998 (Statistics in Medicine 17, 857), table I, method 3.
-    low, high = wilson_interval(np.array([81 / 263, 15 / 148, 0 / 20, 1 / 29]), np.array([263, 148, 20, 29]))
-    assert low.round(4).tolist() == [0.2553, 0.0624, 0.0, 0.0061]
-    assert high.round(4).tolist() == [0.3662, 0.1605, 0.1611, 0.1718]
