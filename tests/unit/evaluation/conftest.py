@@ -1,10 +1,12 @@
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from galmorph.params import EvaluateParams
+from galmorph.evaluation.metrics import Facts, evaluation_record
+from galmorph.params import CompareStageParams, EvaluateParams
 
 
 def table(labels: list[str] | np.ndarray, p: list[float] | np.ndarray, split: str = "test") -> pd.DataFrame:
@@ -43,3 +45,59 @@ def draw_fixture() -> Callable[..., pd.DataFrame]:
 @pytest.fixture(scope="session")
 def params() -> EvaluateParams:
     return EvaluateParams(batch_size=8, bootstrap=500, confidence=0.95, seed=3, calibration_bins=10)
+
+
+NAMES = ("regularised_cnn_raw", "regularised_cnn_median", "resnet50_finetune_raw")
+
+
+def evaluation(
+    name: str, params: EvaluateParams, strength: float, with_test: bool = True
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """An experiment's record and predictions; a greater `strength` answers better. All are of the same galaxies."""
+    galaxies = [draw(120, seed=7, split="validation").assign(CATAID=lambda rows: "v" + rows["CATAID"])]
+    galaxies += [draw(90, seed=8).assign(CATAID=lambda rows: "t" + rows["CATAID"])] if with_test else []
+    known = pd.concat(galaxies, ignore_index=True)
+    random = np.random.default_rng(sum(map(ord, name)))
+    logits = strength * np.where(known["label"] == "Elliptical", 1, -1) + random.normal(0, 1.5, len(known))
+    answered = table(known["label"].to_numpy(), 1 / (1 + np.exp(-logits))).assign(
+        CATAID=known["CATAID"], split=known["split"]
+    )
+    architecture, variant = ("resnet50" if "resnet50" in name else "regularised_cnn"), name.rsplit("_", 1)[1]
+    facts = Facts(name, architecture, variant, 64, 0.6, "simulate", "d" * 64, f"{name:m<64}", f"{name:p<64}")
+    return evaluation_record(facts, answered, params), answered
+
+
+def compare_params(
+    *names: str, select_by: str = "loss", architecture: str = "any", phases: tuple[str, ...] = ("scratch",)
+) -> CompareStageParams:
+    return CompareStageParams.model_validate(
+        {
+            "compare": {"reference": names[0], "select_by": select_by},
+            "register": {"model": "galmorph", "architecture": architecture, "alias": "challenger"},
+            "experiments": {
+                name: {
+                    "architecture": "resnet50" if "resnet50" in name else "regularised_cnn",
+                    "variant": name.rsplit("_", 1)[1],
+                    "phases": list(phases),
+                    "overrides": {},
+                }
+                for name in names
+            },
+        }
+    )
+
+
+@pytest.fixture(name="evaluation", scope="session")
+def evaluation_fixture() -> Callable[..., tuple[dict[str, Any], pd.DataFrame]]:
+    return evaluation
+
+
+@pytest.fixture(name="compare_params", scope="session")
+def compare_params_fixture() -> Callable[..., CompareStageParams]:
+    return compare_params
+
+
+@pytest.fixture(scope="session")
+def records(params: EvaluateParams) -> dict[str, dict[str, Any]]:
+    """Three experiments; the second is the best."""
+    return {name: evaluation(name, params, strength)[0] for name, strength in zip(NAMES, (1.0, 3.0, 0.5), strict=True)}
