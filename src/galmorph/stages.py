@@ -136,6 +136,9 @@ def evaluate(
 
 def compare(evaluations: Path, records: Path, leaderboard: Path, best: Path, params: p.CompareStageParams) -> None:
     """Rank the experiments beside the published figures, and choose the best on validation."""
+    from galmorph.edge.comparison import compare_experiments
+
+    compare_experiments(evaluations, records, leaderboard, best, params)
 
 
 def explain(
