@@ -117,7 +117,7 @@ def _start_worker() -> None:
 
 
 def _end_with_parent() -> None:
-    """A killed parent tells its workers nothing: without this they would wait for work for ever."""
+    """Wait for the parent, and end: a killed parent tells its workers nothing, they would wait for work for ever."""
     parent = parent_process()
     if parent is not None:
         parent.join()

@@ -51,7 +51,7 @@ def score_experiment(
     Returns
     -------
     dict
-        The record that `compare` collects: `experiment` and the digests of predictions and model.
+        The record that `compare` collects: `experiment` and the digests of predictions, model and scores.
 
     Raises
     ------
@@ -71,13 +71,14 @@ def score_experiment(
     logits, p_elliptical = predict_logits(model, prepared, params.batch_size)
     predictions = predictions_table(held_out, logits, p_elliptical)
     write_table(folder / "predictions.parquet", predictions)
-    record = {
+    record: dict[str, str] = {
         "experiment": experiment,
         "model_digest": digest_file(file),
         "predictions_digest": digest_file(folder / "predictions.parquet"),
     }
     metrics = evaluation_record(_facts(facts, record, card["source"]), predictions, params)
     write_json(folder / "metrics.json", metrics)
+    record["metrics_digest"] = digest_file(folder / "metrics.json")
     _write_report(folder, predictions[predictions["split"] == metrics["scored_split"]], metrics, params)
     with tracking.run(experiment, facts.run_id):
         for split in ("validation", "test"):
