@@ -112,11 +112,16 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a table that galmorph wrote, Parquet or CSV by suffix; `CATAID` is text and keeps its leading zeros."""
+    """Read a table that galmorph wrote, Parquet or CSV by suffix; ids are text and keep their leading zeros."""
     _existing(path)
     if path.suffix == ".parquet":
         return pd.read_parquet(path)
-    return pd.read_csv(path, dtype={"CATAID": str})
+    text = ("CATAID", "label", "rejected")
+    others = [name for name in pd.read_csv(path, nrows=0).columns if name not in text]
+    # An id "NA" stays one, and an empty label is an empty text; elsewhere empty means no value.
+    return pd.read_csv(
+        path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=dict.fromkeys(others, [""])
+    )
 
 
 def write_image(path: Path, image: np.ndarray) -> None:

@@ -24,7 +24,7 @@ def test_params_are_frozen(params):
         ("train.batch_size=many", r"train\.batch_size: .*valid integer.*Received: 'many'"),
         ("train.augmentation.twist=3", r"train\.augmentation\.twist: unknown key\. Known here: .*rotation"),
         ("split.fractions.train=0.5", "add up to 1"),
-        ("acquire.source=archive", r"needs `acquire\.path`"),
+        ("acquire.path=null", r"acquire\.path: .*path"),
         ("acquire.source=ftp", "'simulate', 'archive' or 'cutouts'"),
         ("denoise.median.kernel=4", "must be odd"),
         ("experiments.x.architecture=resnet50", r"experiments\.x\.variant: missing key"),

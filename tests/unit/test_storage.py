@@ -34,10 +34,10 @@ def test_a_new_file_is_readable_by_others(tmp_path):
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_ids_are_text_and_keep_leading_zeros(tmp_path, suffix):
     path = tmp_path / f"table{suffix}"
-    table = pd.DataFrame({"CATAID": ["007", "12"], "value": [1.5, 2.5]})
+    table = pd.DataFrame({"CATAID": ["007", "NA"], "label": ["Other", ""], "value": [1.5, 2.5]})
     storage.write_table(path, table)
-    assert storage.read_table(path)["CATAID"].tolist() == ["007", "12"]
-    assert storage.read_table(path)["value"].tolist() == [1.5, 2.5]
+    for column in table:
+        assert storage.read_table(path)[column].tolist() == table[column].tolist()
 
 
 def test_json_has_no_nan(tmp_path):

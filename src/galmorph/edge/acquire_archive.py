@@ -120,7 +120,7 @@ def fill(folder: Path, params: AcquireParams) -> None:
 
 
 def _path(params: AcquireParams) -> Path:
-    if params.path is None or not params.path.exists():
+    if not params.path.exists():
         raise ArchiveError(f"{params.path}: no such folder or archive. Check acquire.path. Received: {params.path}")
     return params.path
 

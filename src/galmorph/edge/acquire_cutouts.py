@@ -64,8 +64,6 @@ def fill(folder: Path, params: AcquireParams) -> None:
     """
     from galmorph.data.cutouts import labelled_rows
 
-    if params.path is None:  # AcquireParams does not let this happen
-        raise CatalogueError("acquire.path must name a catalogue. Received: null")
     table, lines = read_catalogue(params.path, params.cutouts)
     galaxies, excluded = labelled_rows(table, lines, str(params.path), params.cutouts)
     images = folder / "images"

@@ -91,7 +91,11 @@ def _draw_pair(
 ) -> None:
     top, left, side = crop_box(galaxy.image.shape[0], galaxy.image.shape[1], preprocess)
     cutout.imshow(galaxy.image)
-    heat.imshow(galaxy.image if galaxy.empty else overlay(galaxy.image, galaxy.attribution, colour_map, alpha))
+    shown = galaxy.image.copy()
+    if not galaxy.empty:
+        box = slice(top, top + side), slice(left, left + side)
+        shown[box] = overlay(galaxy.image[box], galaxy.attribution[box], colour_map, alpha)
+    heat.imshow(shown)
     if galaxy.empty:
         heat.text(
             0.5, 0.06, f"nothing here speaks for {galaxy.predicted}", transform=heat.transAxes, ha="center",
