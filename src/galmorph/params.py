@@ -59,10 +59,17 @@ class SimulateParams(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        for name, bands in {"psf_fwhm": self.psf_fwhm, "sky_noise": self.sky_noise, "scale": self.scale}.items():
+        given: dict[str, Mapping[Band, Any]] = {
+            "psf_fwhm": self.psf_fwhm,
+            "sky_noise": self.sky_noise,
+            "scale": self.scale,
+        }
+        for name, bands in given.items():
             if missing := [band for band in get_args(Band) if band not in bands]:
                 raise ValueError(f"{name} needs a value for each of g, i, H; missing: {', '.join(missing)}")
-        for name, (low, high) in {"radius": self.radius, **self.psf_fwhm}.items():
+        ranges: dict[str, tuple[float, float]] = {"radius": self.radius}
+        ranges.update({f"psf_fwhm.{band}": width for band, width in self.psf_fwhm.items()})
+        for name, (low, high) in ranges.items():
             if low > high:
                 raise ValueError(f"{name}: the first value must not be above the second. Received: {low}, {high}")
         if sum(self.disc_types.values()) <= 0:
@@ -149,17 +156,11 @@ class AcquireParams(Section):
     """Where galaxies come from."""
 
     source: Literal["simulate", "archive", "cutouts"]
-    path: Path | None
+    path: Path
     max_pixels: Positive
     simulate: SimulateParams
     archive: ArchiveParams
     cutouts: CutoutsParams
-
-    @model_validator(mode="after")
-    def _path_given(self) -> Self:
-        if self.source != "simulate" and self.path is None:
-            raise ValueError(f"source {self.source!r} needs `acquire.path`")
-        return self
 
 
 class SkyField(Section):
@@ -181,6 +182,7 @@ class ValidateParams(Section):
     hash_distance: Annotated[int, Field(ge=0, le=64)]
     duplicate_correlation: Share
     max_rejected: Share
+    max_shortcut: Share
     montage: Positive
 
 
@@ -291,10 +293,11 @@ class AugmentationParams(Section):
 
 
 class PhaseParams(Section):
-    """Length and learning rate of a training phase."""
+    """Length, learning rate and its schedule of a training phase."""
 
     epochs: Positive
     learning_rate: PositiveFloat
+    schedule: Literal["constant", "cosine"]
 
 
 class CnnParams(Section):

@@ -99,6 +99,17 @@ def balanced_weights(y: np.ndarray) -> dict[int, float]:
     return {value: len(y) / (2 * int((y == value).sum())) for value in (0, 1)}
 
 
+def learning_rate(phase: PhaseParams, epoch: int) -> float:
+    """Return the learning rate of an epoch of a phase, counted from 0.
+
+    `cosine` falls from the phase's learning rate to nearly 0 over its epochs (Loshchilov & Hutter 2017,
+    arXiv:1608.03983, without restarts). It depends on the epoch's number only, so that a resumed run follows it too.
+    """
+    if phase.schedule == "constant":
+        return phase.learning_rate
+    return phase.learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / phase.epochs))
+
+
 def compile_for(model: keras.Model, phase: PhaseParams) -> None:
     """Give the model its loss and optimiser for a phase."""
     model.compile(
@@ -178,7 +189,12 @@ def _run_phase(
         steps_per_epoch=math.ceil(len(data.y) / params.batch_size),
         validation_data=batches(data.validation_images, data.validation_y, params.batch_size),
         class_weight=balanced_weights(data.y) if params.class_weights else None,
-        callbacks=[_StopOnNan(), _Recalibration(data.images[: params.batch_norm_images], params.batch_size), recorder],
+        callbacks=[
+            keras.callbacks.LearningRateScheduler(lambda epoch, _: learning_rate(phase, epoch - last + phase.epochs)),
+            _StopOnNan(),
+            _Recalibration(data.images[: params.batch_norm_images], params.batch_size),
+            recorder,
+        ],
         shuffle=False,  # the data set has its own order, the same after a resume
         verbose=1 if sys.stdout.isatty() else 2,
     )

@@ -6,7 +6,7 @@ import pytest
 
 from galmorph.errors import TrainingError
 from galmorph.models.architectures import build
-from galmorph.models.train import TrainingData, TrainingState, balanced_weights, check_trainable, train
+from galmorph.models.train import TrainingData, TrainingState, balanced_weights, check_trainable, learning_rate, train
 from galmorph.params import ExperimentParams, PreprocessParams
 
 SIZE = PreprocessParams(crop=1, image_size=16)
@@ -134,3 +134,18 @@ def test_balanced_weights_give_both_classes_the_same_say():
     y = np.array([1, 0, 0, 0], np.float32)
     weights = balanced_weights(y)
     assert weights == {0: pytest.approx(4 / 6), 1: pytest.approx(2.0)}
+
+
+def test_a_cosine_falls_and_a_constant_stays(train_params):
+    cosine = train_params.scratch.model_copy(update={"schedule": "cosine", "epochs": 4, "learning_rate": 0.01})
+    rates = [learning_rate(cosine, epoch) for epoch in range(4)]
+    np.testing.assert_allclose(rates, [0.01, 0.01 * (1 + 0.5**0.5) / 2, 0.005, 0.01 * (1 - 0.5**0.5) / 2])
+    assert learning_rate(cosine.model_copy(update={"schedule": "constant"}), 3) == 0.01
+
+
+def test_the_history_tells_the_learning_rate(data, train_params):
+    falling = train_params.model_copy(update={"scratch": train_params.scratch.model_copy(update={"schedule": "cosine"})})
+    state, _ = run(data, falling)
+    assert [row["learning_rate"] for row in state.history] == pytest.approx(
+        [learning_rate(falling.scratch, epoch) for epoch in range(4)], rel=1e-5
+    )
