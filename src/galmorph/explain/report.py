@@ -42,4 +42,7 @@ def render(facts: dict[str, Any], scores: dict[str, Any], galaxies: list[dict[st
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("galmorph.explain"), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    return environment.get_template("report.html").render(facts=facts, scores=scores, galaxies=galaxies)
+    # In the order of the sample, which puts what went wrong first; jinja's own groupby would sort by name.
+    kinds = list(dict.fromkeys(galaxy["kind"] for galaxy in galaxies))
+    groups = [(kind, [galaxy for galaxy in galaxies if galaxy["kind"] == kind]) for kind in kinds]
+    return environment.get_template("report.html").render(facts=facts, scores=scores, groups=groups)
