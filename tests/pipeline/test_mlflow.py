@@ -1,0 +1,149 @@
+"""What a user finds in MLflow after the pipeline, and `mlflow run`."""
+
+import json
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from galmorph.data.dataset import prepare
+from galmorph.models.saved import load_facts
+from galmorph.storage import image_path, read_image
+
+
+@pytest.fixture(scope="module")
+def store(finished):
+    """MLflow pointed at the finished project's store."""
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{finished.folder / 'mlflow.db'}")
+    yield MlflowClient()
+    mlflow.set_tracking_uri(before)
+
+
+@pytest.fixture(scope="module")
+def registration(finished):
+    return json.loads((finished.folder / "registration.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def run(store, registration):
+    return store.get_run(registration["run_id"])
+
+
+def test_the_best_model_is_a_version_with_the_alias(store, registration, finished):
+    version = store.get_model_version_by_alias("galmorph", "challenger")
+    assert int(version.version) == registration["version"]
+    assert version.tags == registration["tags"]
+    best = json.loads((finished.folder / "evaluation/best.json").read_text())
+    assert version.tags["experiment"] == best["experiment"]
+    assert version.tags["model_digest"] == best["model_digest"]
+
+
+def test_every_experiment_is_one_finished_run(store):
+    experiment = store.get_experiment_by_name("galmorph")
+    runs = store.search_runs([experiment.experiment_id])
+    assert sorted(run.info.run_name for run in runs) == ["regularised_cnn_median", "regularised_cnn_raw"]
+    assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+def test_a_run_says_what_it_was_made_of(run, finished):
+    assert run.data.params["train.seed"] == "11"
+    assert run.data.params["preprocess.image_size"] == "32"
+    assert run.data.tags["git_commit"].removesuffix("-dirty") == finished.git("rev-parse", "HEAD").strip()
+    (dataset,) = run.inputs.dataset_inputs
+    assert run.data.tags["data_digest"].startswith(dataset.dataset.digest)
+    assert len(dataset.dataset.digest) == 36
+
+
+def test_metrics_are_there_for_every_epoch(run, store, finished):
+    history = pd.read_csv(finished.folder / "models" / run.data.tags["experiment"] / "history.csv")
+    for name in ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"):
+        logged = store.get_metric_history(run.info.run_id, name)
+        assert [point.step for point in logged] == history["epoch"].tolist()
+        np.testing.assert_allclose([point.value for point in logged], history[name], rtol=1e-6)
+    assert 0 <= run.data.metrics["test_accuracy"] <= 1
+
+
+def test_reports_are_artifacts_of_the_run(run, store):
+    assert {item.path for item in store.list_artifacts(run.info.run_id)} >= {"evaluation", "explanations", "best.json"}
+    explanations = {item.path for item in store.list_artifacts(run.info.run_id, "explanations")}
+    assert {"explanations/report.html", "explanations/sheet.png"} <= explanations
+
+
+@pytest.fixture(scope="module")
+def loaded(store, finished, monkeypatch_module):
+    monkeypatch_module.chdir(finished.folder)  # the default store names its artifacts relative to its folder
+    return mlflow.pyfunc.load_model("models:/galmorph@challenger")
+
+
+@pytest.fixture(scope="module")
+def monkeypatch_module():
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+def test_the_registered_model_answers_as_it_was_scored(loaded, finished, registration):
+    name = registration["tags"]["experiment"]
+    variant = registration["tags"]["variant"]
+    predictions = pd.read_parquet(finished.folder / "evaluation" / name / "predictions.parquet").head(8)
+    facts = load_facts(finished.folder / "models" / name / "model.keras")
+    folder = finished.folder / ("data/raw/images" if variant == "raw" else f"data/variants/{variant}")
+    images = [prepare(read_image(image_path(folder, cataid)), facts.preprocess) for cataid in predictions["CATAID"]]
+    answers = loaded.predict(np.stack(images).astype(np.float32))
+    np.testing.assert_allclose(answers["p_elliptical"], predictions["p_elliptical"], atol=1e-5)
+    assert answers["label"].tolist() == predictions["predicted"].tolist()
+
+
+def test_the_registered_model_has_signature_example_and_facts(loaded, finished):
+    metadata = loaded.metadata
+    assert metadata.signature.inputs.inputs[0].shape == (-1, 32, 32, 3)
+    assert metadata.signature.outputs.input_names() == ["p_elliptical", "label"]
+    assert metadata.saved_input_example_info is not None
+    assert metadata.metadata["preprocess"] == {"crop": 0.6, "image_size": 32}
+
+
+def test_no_pickle_is_in_the_registered_model(finished, run):
+    models = list((finished.folder / "mlruns").rglob("MLmodel"))
+    assert models
+    for model in models:
+        files = [path.name for path in model.parent.rglob("*") if path.is_file()]
+        assert not [name for name in files if name.endswith((".pkl", ".pickle", ".cloudpickle"))]
+
+
+def test_mlflow_run_runs_a_stage_with_an_override(finished):
+    """`mlflow run . -e split`, in the environment that is there."""
+    splits = finished.folder / "data/splits.parquet"
+    before = splits.read_bytes()
+    try:
+        finished.run("mlflow", "run", ".", "-e", "split", "--env-manager", "local", "-P", "set=split.seed=99")
+        assert splits.read_bytes() != before
+        finished.run("mlflow", "run", ".", "-e", "split", "--env-manager", "local")
+        assert splits.read_bytes() == before
+    finally:
+        splits.write_bytes(before)
+
+
+def test_mlflow_run_without_an_entry_point_brings_everything_up_to_date(finished):
+    done = finished.run("mlflow", "run", ".", "--env-manager", "local")
+    assert "up to date" in done.stdout + done.stderr
+
+
+def test_a_wrong_value_stops_with_its_name(finished):
+    done = finished.run(
+        "mlflow", "run", ".", "-e", "split", "--env-manager", "local", "-P", "set=split.sed=1", check=False
+    )
+    assert done.returncode != 0
+    assert "split.sed: unknown key" in done.stderr
+
+
+@pytest.mark.slow
+def test_mlflow_run_as_typed_builds_its_own_environment(finished):
+    """No flags: MLflow makes an environment from the locked requirements, where pyenv is."""
+    import shutil
+
+    if not shutil.which("pyenv"):
+        pytest.skip("pyenv is not on this machine; `mlflow run . --env-manager local` is the way there")
+    done = finished.run("mlflow", "run", ".", MLFLOW_ENV_ROOT=str(finished.folder / ".." / "environments"))
+    assert "up to date" in done.stdout + done.stderr
