@@ -51,5 +51,5 @@ lock: setup ## resolve the requirements again
 	$(LOCK) --extra pipeline --output-file requirements/pipeline.txt $(UPGRADE)
 	$(LOCK) --extra dev --constraint requirements/pipeline.txt --output-file requirements/dev.txt $(UPGRADE)
 
-clean: ## remove what the pipeline made, not the DVC cache
-	rm -rf data models evaluation explanations reports registration.json
+clean: ## remove what the pipeline made, not DVC's cache nor the fetched cutouts
+	rm -rf data/raw data/variants data/*.parquet models evaluation explanations reports registration.json

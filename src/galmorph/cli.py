@@ -33,6 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    # It reports every function that it registers.
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
     # A scheduler's polite end (SIGTERM) unwinds like Ctrl-C, so that temporary files are cleaned away.
     signal.signal(signal.SIGTERM, _interrupt)
     try:

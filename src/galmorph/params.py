@@ -347,7 +347,6 @@ class EvaluateParams(Section):
 class CompareParams(Section):
     """How the experiments are ranked."""
 
-    reference: str
     select_by: Literal["loss", "accuracy"]
 
 
@@ -489,12 +488,6 @@ def check(values: dict[str, Any], source: str) -> Params:
     for name, experiment in values["experiments"].items():
         stage = {"preprocess": values["preprocess"], "train": values["train"], "experiment": experiment}
         checked(TrainStageParams, stage, f"{source}: experiments.{name} with its overrides")
-    if params.compare.reference not in params.experiments:
-        known = ", ".join(params.experiments)
-        raise ParamsError(
-            f"{source}: compare.reference must be one of the experiments ({known}). "
-            f"Received: {params.compare.reference!r}"
-        )
     return params
 
 

@@ -69,12 +69,18 @@ def acquire(raw: Path, params: p.AcquireParams) -> None:
     work = storage.fingerprint("acquire", params.model_dump(mode="json"), given)
     with storage.output_folder(raw, work) as folder:
         sources[params.source](folder, params)
-        name = params.path.name if params.path and params.source != "simulate" else ""
-        storage.write_json(folder / SOURCE_FILE, {"source": f"{params.source} {name}".rstrip()})
+        name = "" if params.source == "simulate" else f" {params.path.name}"
+        storage.write_json(folder / SOURCE_FILE, {"source": params.source + name})
 
 
 def validate(raw: Path, manifest: Path, card: Path, report: Path, params: p.ValidateParams) -> None:
     """Measure every image, quarantine what cannot be used, and stop when the data as a whole is not fit."""
+    from galmorph.edge import validation
+
+    source = storage.read_json(raw / SOURCE_FILE)
+    table = validation.validate_raw(raw, report, params)
+    storage.write_table(manifest, table)
+    storage.write_json(card, {**validation.card(table), **source})
 
 
 def split(manifest: Path, splits: Path, params: p.SplitParams) -> None:

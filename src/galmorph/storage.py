@@ -21,7 +21,6 @@ import pandas as pd
 
 from galmorph.errors import ImageError, InputError, StorageError
 
-_MARK = ".fingerprint"
 #: What `replacing` leaves when the process is killed in it.
 _HALF_WRITTEN = ".*.partial*"
 
@@ -120,7 +119,7 @@ def read_table(path: Path) -> pd.DataFrame:
     others = [name for name in pd.read_csv(path, nrows=0).columns if name not in text]
     # An id "NA" stays one, and an empty label is an empty text; elsewhere empty means no value.
     return pd.read_csv(
-        path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=dict.fromkeys(others, [""])
+        path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values={name: [""] for name in others}
     )
 
 
@@ -181,12 +180,15 @@ def output_folder(path: Path, work: str | None = None) -> Iterator[Path]:
         The folder to fill.
     """
     partial = path.parent / f".{path.name}.partial"
-    mark = partial / _MARK
+    # Beside the folder and not in it: what is in there is the result.
+    mark = path.parent / f".{path.name}.work"
     with named_storage_errors(path):
-        if work is None or not mark.exists() or mark.read_text() != work:
+        if work is None or not (partial.exists() and mark.exists() and mark.read_text() == work):
             shutil.rmtree(partial, ignore_errors=True)
+            mark.unlink(missing_ok=True)
             partial.mkdir(parents=True)
-            write_text(mark, str(work))
+            if work is not None:
+                write_text(mark, work)
         for half_written in partial.rglob(_HALF_WRITTEN):
             half_written.unlink()
         try:
@@ -195,10 +197,10 @@ def output_folder(path: Path, work: str | None = None) -> Iterator[Path]:
             if work is None:
                 shutil.rmtree(partial, ignore_errors=True)
             raise
-        mark.unlink()
         replaced = path.parent / f".{path.name}.replaced"
         shutil.rmtree(replaced, ignore_errors=True)
         if path.exists():
             path.rename(replaced)
         partial.rename(path)
+        mark.unlink(missing_ok=True)
         shutil.rmtree(replaced, ignore_errors=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import psutil
 
-from galmorph import storage
+from galmorph import stages, storage
 
 # Slow enough a galaxy that the kill falls among them.
 STAGE = """
@@ -31,6 +31,7 @@ GALAXIES = 40
 
 
 def make_raw(folder):
+    storage.write_json(folder / "raw" / stages.SOURCE_FILE, {"source": "archive mine.zip"})
     rng = np.random.default_rng(3)
     manifest = []
     for index in range(GALAXIES):

@@ -248,6 +248,6 @@ class _StopOnNan(keras.callbacks.Callback):
         loss = (logs or {}).get("loss", 0.0)
         if not math.isfinite(loss):
             raise TrainingError(
-                f"the loss is not a number in epoch {self.epoch + 1}, batch {batch + 1}. The last good checkpoint is "
-                f"kept: lower the phase's learning_rate and run again. Received: loss {loss}"
+                f"the loss is not a number in epoch {self.epoch + 1}, batch {batch + 1}. Lower the "
+                f"phase's learning_rate, or look at the images of that batch, and run again. Received: loss {loss}"
             )

@@ -10,7 +10,7 @@ EVALUATE = EvaluateParams(batch_size=8, bootstrap=50, confidence=0.95, seed=3, c
 RAW, MEDIAN = "regularised_cnn_raw", "regularised_cnn_median"
 COMPARE = CompareStageParams.model_validate(
     {
-        "compare": {"reference": RAW, "select_by": "loss"},
+        "compare": {"select_by": "loss"},
         "register": {"model": "galmorph", "architecture": "any", "alias": "challenger"},
         "experiments": {
             name: {"architecture": "regularised_cnn", "variant": variant, "phases": ["scratch"], "overrides": {}}

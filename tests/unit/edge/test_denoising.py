@@ -23,6 +23,7 @@ def _one_process(monkeypatch):
 
 def make_raw(folder, with_truth=True, count=8):
     """Write `count` galaxies below `folder`, the third rejected, and their manifest."""
+    storage.write_json(folder / "raw" / stages.SOURCE_FILE, {"source": "archive mine.zip"})
     rng = np.random.default_rng(5)
     rows, columns = np.mgrid[:72, :64] - 33.0
     manifest = []
@@ -108,7 +109,9 @@ def test_the_card_tells_quality_against_the_truth(tmp_path):
 
 
 def test_without_truth_the_card_tells_no_quality(tmp_path):
-    assert sorted(run(make_raw(tmp_path, with_truth=False))) == ["digest", "images", "variant"]
+    card = run(make_raw(tmp_path, with_truth=False))
+    assert sorted(card) == ["digest", "images", "source", "variant"]
+    assert card["source"] == "archive mine.zip"
 
 
 def test_truth_of_some_galaxies_only_is_counted(tmp_path):

@@ -72,7 +72,7 @@ def compare_params(
 ) -> CompareStageParams:
     return CompareStageParams.model_validate(
         {
-            "compare": {"reference": names[0], "select_by": select_by},
+            "compare": {"select_by": select_by},
             "register": {"model": "galmorph", "architecture": architecture, "alias": "challenger"},
             "experiments": {
                 name: {

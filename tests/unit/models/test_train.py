@@ -144,7 +144,9 @@ def test_a_cosine_falls_and_a_constant_stays(train_params):
 
 
 def test_the_history_tells_the_learning_rate(data, train_params):
-    falling = train_params.model_copy(update={"scratch": train_params.scratch.model_copy(update={"schedule": "cosine"})})
+    falling = train_params.model_copy(
+        update={"scratch": train_params.scratch.model_copy(update={"schedule": "cosine"})}
+    )
     state, _ = run(data, falling)
     assert [row["learning_rate"] for row in state.history] == pytest.approx(
         [learning_rate(falling.scratch, epoch) for epoch in range(4)], rel=1e-5
