@@ -101,7 +101,7 @@ def test_a_catalogue_becomes_images(tmp_path, server, run):
     assert set(found["Dec"]) == {0.5, -0.5}
     assert set(found["source_format"]) == {"FITS"}
     assert sorted(images(tmp_path)) == [f"{n:04d}.png" for n in range(1, 9)]
-    assert sorted(path.name for path in (tmp_path / "data/raw").iterdir()) == ["catalogue.csv", "images"]
+    assert sorted(path.name for path in (tmp_path / "data/raw").iterdir()) == ["catalogue.csv", "images", "source.json"]
     assert image(tmp_path, "0001").shape == (SIZE, SIZE, 3)
 
 
