@@ -191,6 +191,7 @@ def _run_phase(
         class_weight=balanced_weights(data.y) if params.class_weights else None,
         callbacks=[
             keras.callbacks.LearningRateScheduler(lambda epoch, _: learning_rate(phase, epoch - last + phase.epochs)),
+            _EpochSeeds(params.seed),
             _StopOnNan(),
             _Recalibration(data.images[: params.batch_norm_images], params.batch_size),
             recorder,
@@ -223,6 +224,23 @@ class _Recorder(keras.callbacks.Callback):
         self.state = self.state.after(row)
         self.after_epoch(self.model, self.state, time.monotonic() - self.started)
         self.model.stop_training = self.enough()
+
+
+class _EpochSeeds(keras.callbacks.Callback):
+    """Gives dropout a state that depends on the seed, the epoch and the layer only.
+
+    Keras does not save that state with a model: without this, a resumed run would drop other units.
+    """
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.seed = seed
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
+        for number, layer in enumerate(self.model.layers):
+            if isinstance(layer, keras.layers.Dropout):
+                state = np.random.SeedSequence((self.seed, epoch, number)).generate_state(2)
+                layer.seed_generator.state.assign(state.astype(layer.seed_generator.state.dtype))
 
 
 class _Recalibration(keras.callbacks.Callback):
