@@ -187,7 +187,7 @@ def peak_memory(count: int, side: int, variant: str) -> float:
     import pandas as pd
     import psutil
 
-    from galmorph import storage
+    from galmorph import stages, storage
 
     with tempfile.TemporaryDirectory(prefix="galmorph-benchmark-") as name:
         here = Path(name)
@@ -201,6 +201,7 @@ def peak_memory(count: int, side: int, variant: str) -> float:
             rows.append((path.stem, label, True, storage.digest_file(path), 20.0))
         columns = ["CATAID", "label", "accepted", "sha256", "radius_pixels"]
         storage.write_table(here / "manifest.parquet", pd.DataFrame(rows, columns=columns))
+        storage.write_json(here / "raw" / stages.SOURCE_FILE, {"source": "generated"})
         script = here / "stage.py"
         script.write_text(STAGE)
         command = [sys.executable, script, here, variant, PARAMS]
