@@ -1,0 +1,132 @@
+"""Reading params.yaml and profiles, overrides, and messages that name the key."""
+
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args
+
+from pydantic import Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from galmorph.errors import ParamsError
+from galmorph.params.acquisition import AcquireParams
+from galmorph.params.base import Section, merged
+from galmorph.params.evaluation import CompareParams, EvaluateParams, ExplainParams, RegisterParams
+from galmorph.params.preparation import DenoiseParams, SplitParams, ValidateParams
+from galmorph.params.training import ExperimentParams, PreprocessParams, TrainParams, TrainStageParams
+
+Model = TypeVar("Model", bound=Section)
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    acquire: AcquireParams
+    validate_: Annotated[ValidateParams, Field(alias="validate")]
+    split: SplitParams
+    denoise: DenoiseParams
+    preprocess: PreprocessParams
+    train: TrainParams
+    experiments: Annotated[dict[str, ExperimentParams], Field(min_length=1)]
+    evaluate: EvaluateParams
+    compare: CompareParams
+    explain: ExplainParams
+    register_: Annotated[RegisterParams, Field(alias="register")]
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """Read a YAML file of values (params.yaml or a profile) as plain dicts and lists, unchecked.
+
+    Raises
+    ------
+    ParamsError
+        When the file is missing or is not a YAML mapping.
+    """
+    if not path.exists():
+        raise ParamsError(f"{path}: no such parameter file. Give one with --params, or run from the project's folder.")
+    try:
+        values = YAML(typ="safe").load(path)
+    except YAMLError as error:
+        raise ParamsError(f"{path}: not valid YAML. Received: {error}") from error
+    if not isinstance(values, dict):
+        raise ParamsError(f"{path}: must hold sections (`section:` and indented keys). Received: {values!r:.80}")
+    return values
+
+
+def with_overrides(values: dict[str, Any], assignments: list[str]) -> dict[str, Any]:
+    """Lay `section.key=value` assignments over values; the right-hand side is read as YAML.
+
+    Raises
+    ------
+    ParamsError
+        When an assignment has no `=`.
+    """
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals or not name:
+            raise ParamsError(f"--set takes section.key=value. Received: {assignment!r}")
+        try:
+            change = YAML(typ="safe").load(text)
+        except YAMLError as error:
+            raise ParamsError(f"--set {name}: the value is not valid YAML. Received: {text!r}") from error
+        for key in reversed(name.split(".")):
+            change = {key: change}
+        values = merged(values, change)
+    return values
+
+
+def check(values: dict[str, Any], source: str) -> Params:
+    """Check values against the models, every experiment with its overrides applied.
+
+    Parameters
+    ----------
+    values
+        The content of a whole params.yaml.
+    source
+        Its name, for the message.
+
+    Raises
+    ------
+    ParamsError
+        Naming each key that is unknown, missing or of the wrong type.
+    """
+    params = checked(Params, values, source)
+    for name, experiment in values["experiments"].items():
+        stage = {"preprocess": values["preprocess"], "train": values["train"], "experiment": experiment}
+        checked(TrainStageParams, stage, f"{source}: experiments.{name} with its overrides")
+    return params
+
+
+def checked(model: type[Model], values: Any, source: str) -> Model:
+    """Build a section's model, or say which keys are wrong and what is known there."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problems = "; ".join(_problem(model, detail) for detail in error.errors())
+        raise ParamsError(f"{source}: {problems}") from error
+
+
+def _problem(model: type[Section], detail: Any) -> str:
+    location = detail["loc"]
+    name = ".".join(str(part) for part in location) or "values"
+    if detail["type"] == "extra_forbidden":
+        return f"{name}: unknown key. Known here: {', '.join(_known_keys(model, location[:-1]))}"
+    if detail["type"] == "missing":
+        return f"{name}: missing key"
+    return f"{name}: {detail['msg']}. Received: {detail['input']!r:.80}"
+
+
+def _known_keys(model: type[Section], location: tuple[int | str, ...]) -> list[str]:
+    """Return the keys of the model at `location`; steps that are not fields (list items, unions) are passed over."""
+    here: type[Section] | None = model
+    for step in location:
+        fields = {field.alias or name: field for name, field in here.model_fields.items()} if here else {}
+        if step in fields:
+            annotation = fields[str(step)].annotation
+            here = next((found for found in _models_in(annotation)), None)
+    return sorted(field.alias or name for name, field in here.model_fields.items()) if here else []
+
+
+def _models_in(annotation: Any) -> list[type[Section]]:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]
