@@ -22,7 +22,10 @@ def test_params_are_frozen(params):
     [
         ("train.batch_sise=3", r"train\.batch_sise: unknown key\. Known here: .*batch_size"),
         ("train.batch_size=many", r"train\.batch_size: .*valid integer.*Received: 'many'"),
-        ("train.augmentation.twist=3", r"train\.augmentation\.twist: unknown key\. Known here: .*rotation"),
+        (
+            "train.augmentations.published.twist=3",
+            r"train\.augmentations\.published\.twist: unknown key\. Known here: .*rotation",
+        ),
         ("split.fractions.train=0.5", "add up to 1"),
         ("acquire.path=null", r"acquire\.path: .*path"),
         ("acquire.source=ftp", "'simulate', 'archive' or 'cutouts'"),

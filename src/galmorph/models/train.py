@@ -182,7 +182,7 @@ def _run_phase(
         return state
     model.fit(
         training_batches(
-            data.images, data.y, params.batch_size, params.seed, params.augmentation, range(state.epoch, last)
+            data.images, data.y, params.batch_size, params.seed, params.transforms, range(state.epoch, last)
         ),
         initial_epoch=state.epoch,
         epochs=last,

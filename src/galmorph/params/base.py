@@ -13,7 +13,9 @@ Band = Literal["g", "i", "H"]
 DiscType = Literal["S0", "Sa", "Sbc", "Scd", "Im"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
+NotNegative = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+NotNegativeFloat = Annotated[float, Field(ge=0)]
 
 
 class Section(BaseModel):

@@ -4,8 +4,15 @@ import pytest
 from galmorph.data import dataset
 from galmorph.params import AugmentationParams, PreprocessParams
 
-STILL = AugmentationParams(rotation=0, shift=0, shear=0, zoom=0, horizontal_flip=False, vertical_flip=False)
-PUBLISHED = AugmentationParams(rotation=20, shift=0.2, shear=0.2, zoom=0.2, horizontal_flip=True, vertical_flip=False)
+
+NOTHING = {
+    "rotation": 0, "quarter_turns": False, "shift": 0, "shear": 0, "zoom": 0, "scale": (1, 1), "context": 1,
+    "horizontal_flip": False, "vertical_flip": False, "brightness": 0, "noise": 0, "fill": "nearest",
+}  # fmt: skip
+STILL = AugmentationParams(**NOTHING)
+PUBLISHED = AugmentationParams(
+    **{**NOTHING, "rotation": 20, "shift": 0.2, "shear": 0.2, "zoom": 0.2, "horizontal_flip": True}
+)
 
 
 def spot(height: int, width: int, row: float, column: float, sigma: float = 4.0) -> np.ndarray:
