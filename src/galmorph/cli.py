@@ -3,17 +3,16 @@
 import argparse
 import logging
 import os
-import shlex
 import signal
 import sys
-from pathlib import Path
 from typing import Any
 
 from galmorph import __version__
 from galmorph.errors import GalmorphError
-from galmorph.params import read_values, with_overrides
 from galmorph.quiet import QUIET
 from galmorph.stages import STAGES, run_stage
+from galmorph.tools import TOOLS
+from galmorph.tools.values import given_values, values_arguments
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -58,33 +57,17 @@ def parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=summary, description=summary)
         if stage.each:
             command.add_argument("row", metavar=stage.each.upper(), help=f"the {stage.each}'s name in params.yaml")
-        command.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
-        command.add_argument(
-            "--set",
-            action="append",
-            default=[],
-            metavar="SECTION.KEY=VALUE",
-            help="change a value for this run; several in one string are parted by spaces",
-        )
+        values_arguments(command)
         command.set_defaults(run=_stage)
-    profile = commands.add_parser("profile", help="Put the values of a profile into params.yaml.")
-    profile.add_argument("profile", type=Path, metavar="FILE")
-    profile.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE")
-    profile.set_defaults(run=_profile)
+    for tool in TOOLS:
+        command = commands.add_parser(tool.NAME, help=tool.SUMMARY, description=tool.SUMMARY)
+        tool.arguments(command)
+        command.set_defaults(run=tool.run)
     return whole
 
 
 def _stage(options: argparse.Namespace) -> None:
-    assignments = [part for text in options.set for part in shlex.split(text)]
-    values = with_overrides(read_values(options.params), assignments)
-    run_stage(options.command, values, str(options.params), getattr(options, "row", ""))
-
-
-def _profile(options: argparse.Namespace) -> None:
-    from galmorph.profile import apply_profile
-
-    changed = apply_profile(options.profile, options.params)
-    print("\n".join(changed) if changed else f"{options.params} holds these values already")
+    run_stage(options.command, given_values(options), str(options.params), getattr(options, "row", ""))
 
 
 def _interrupt(*_: Any) -> None:

@@ -4,7 +4,6 @@ import pytest
 from galmorph.data import dataset
 from galmorph.params import AugmentationParams, PreprocessParams
 
-
 NOTHING = {
     "rotation": 0, "quarter_turns": False, "shift": 0, "shear": 0, "zoom": 0, "scale": (1, 1), "context": 1,
     "horizontal_flip": False, "vertical_flip": False, "brightness": 0, "noise": 0, "fill": "nearest",

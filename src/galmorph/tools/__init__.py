@@ -1,0 +1,12 @@
+"""The tools: commands that are no stages of the pipeline, a module each.
+
+A tool has `NAME` and `SUMMARY`, `arguments(parser)` and `run(options)`. It imports what it needs inside `run`, so that
+the command line starts at once.
+"""
+
+from types import ModuleType
+
+from galmorph.tools import profile
+
+#: In the order of `galmorph --help`.
+TOOLS: tuple[ModuleType, ...] = (profile,)
