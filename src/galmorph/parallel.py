@@ -1,5 +1,6 @@
 """One function over many items, on all cores, in order, with progress and flat memory."""
 
+import ctypes
 import os
 import sys
 import threading
@@ -20,6 +21,9 @@ Result = TypeVar("Result")
 
 #: Items in flight per worker: enough to keep it busy, few enough to keep memory flat.
 _IN_FLIGHT = 4
+#: glibc's names (malloc.h), and the size of arrays up to which a worker keeps what it frees.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEPT_BYTES = 32 * 2**20
 
 
 def worker_count() -> int:
@@ -113,7 +117,22 @@ def _start_worker() -> None:
     import cv2
 
     cv2.setNumThreads(1)
+    _keep_freed_memory()
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _keep_freed_memory() -> None:
+    """Let this process reuse the large arrays it frees instead of giving them back at once.
+
+    By default glibc asks the kernel for every array above 128 KiB anew, and the kernel clears each page again: with one
+    process a core they wait for each other there (total variation: 1.5 times the speed on two cores, 1.8 so).
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # another C library
+        return
+    mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
+    mallopt(_M_TRIM_THRESHOLD, 2 * _KEPT_BYTES)
 
 
 def _end_with_parent() -> None:
