@@ -14,6 +14,7 @@ Catch `GalmorphError` to catch them all::
     ├── SplitError              the galaxies cannot be split as asked
     ├── ModelError              a model file or a layer of it is not what was asked for
     ├── TrainingError           training cannot start or go on
+    ├── UpstreamError           DVC could not make what a command builds on
     ├── TrackingError           MLflow cannot be used as asked
     └── StorageError            nothing could be written: no space left, no permission
 """
@@ -61,6 +62,10 @@ class ModelError(GalmorphError):
 
 class TrainingError(GalmorphError):
     """Training cannot start or go on."""
+
+
+class UpstreamError(GalmorphError):
+    """DVC could not make what a command builds on."""
 
 
 class TrackingError(GalmorphError):

@@ -16,6 +16,8 @@ from galmorph import storage
 from galmorph.edge import acquire_archive, acquire_cutouts, acquire_simulated
 from galmorph.errors import ParamsError
 
+#: What everyone shares: galaxies, splits and variants.
+DATA = "data"
 #: Where a variant's images lie; `{variant}` stands for its name.
 RAW_IMAGES = "data/raw/images"
 VARIANT_IMAGES = "data/variants/{variant}"
@@ -290,12 +292,16 @@ def rows(stage: Stage, params: p.Params) -> list[str]:
     return tables[stage.each] if stage.each else [""]
 
 
-def paths(stage: Stage, params: p.Params, row: str) -> dict[str, Path]:
-    """Return the path of each input and output of a stage for one row, relative to the working folder."""
+def paths(stage: Stage, params: p.Params, row: str, into: Path = Path()) -> dict[str, Path]:
+    """Return the path of each input and output of a stage for one row, relative to the working folder.
+
+    `into` is the folder that all but the data lies in: models and results beside those of the pipeline.
+    """
     variant = params.experiments[row].variant if stage.each == "experiment" else row
     images = RAW_IMAGES if variant == "raw" else VARIANT_IMAGES.format(variant=variant)
     names = {"experiment": row, "variant": variant, "images": images}
-    return {keyword: Path(path.format(**names)) for keyword, path in {**stage.inputs, **stage.outputs}.items()}
+    found = {keyword: Path(path.format(**names)) for keyword, path in {**stage.inputs, **stage.outputs}.items()}
+    return {keyword: path if path.parts[0] == DATA else into / path for keyword, path in found.items()}
 
 
 def stage_values(stage: Stage, values: Mapping[str, Any], row: str) -> dict[str, Any]:
@@ -312,7 +318,7 @@ def stage_values(stage: Stage, values: Mapping[str, Any], row: str) -> dict[str,
     return {name.split(".")[0] if "{" not in name else str(stage.each): section(name) for name in stage.sections}
 
 
-def run_stage(name: str, values: Mapping[str, Any], source: str, row: str = "") -> None:
+def run_stage(name: str, values: Mapping[str, Any], source: str, row: str = "", into: Path = Path()) -> None:
     """Run a stage on its files below the working folder.
 
     Parameters
@@ -325,6 +331,8 @@ def run_stage(name: str, values: Mapping[str, Any], source: str, row: str = "") 
         Its name, for messages.
     row
         The variant or experiment, where the stage has one.
+    into
+        As for `paths`.
 
     Raises
     ------
@@ -339,4 +347,4 @@ def run_stage(name: str, values: Mapping[str, Any], source: str, row: str = "") 
         )
     own = TypeAdapter(stage.params).validate_python(stage_values(stage, values, row))
     each = {"each": row} if stage.each else {}
-    stage.run(**paths(stage, params, row), **each, params=own)
+    stage.run(**paths(stage, params, row, into), **each, params=own)

@@ -6,7 +6,7 @@ the command line starts at once.
 
 from types import ModuleType
 
-from galmorph.tools import profile
+from galmorph.tools import finetune, profile
 
 #: In the order of `galmorph --help`.
-TOOLS: tuple[ModuleType, ...] = (profile,)
+TOOLS: tuple[ModuleType, ...] = (profile, finetune)
