@@ -8,6 +8,7 @@ import keras
 from galmorph.errors import ModelError
 from galmorph.models.cnn import baseline_cnn, regularised_cnn
 from galmorph.models.transfer import resnet50, vgg16
+from galmorph.models.vit import vit
 from galmorph.params import PreprocessParams, TrainParams
 
 #: From the side of the images and the training parameters to a model that ends in its logit.
@@ -16,6 +17,7 @@ ARCHITECTURES: dict[str, Callable[[int, TrainParams], keras.Model]] = {
     "regularised_cnn": lambda image_size, params: regularised_cnn(image_size, params.cnn),
     "vgg16": lambda image_size, params: vgg16(image_size, params.transfer),
     "resnet50": lambda image_size, params: resnet50(image_size, params.transfer),
+    "vit": lambda image_size, params: vit(image_size, params.vit),
 }
 
 

@@ -1,6 +1,8 @@
 """Architectures, the model file, calibration and prediction."""
 
 import zipfile
+from functools import cache
+from typing import get_args
 
 import keras
 import numpy as np
@@ -11,23 +13,34 @@ from galmorph.models import saved
 from galmorph.models.architectures import ARCHITECTURES, build
 from galmorph.models.batch_norm import recalibrate
 from galmorph.models.calibration import fit_temperature, log_loss
+from galmorph.models.cnn import baseline_cnn, regularised_cnn
 from galmorph.models.layers import with_probability
 from galmorph.models.predict import predict_logits
-from galmorph.params import PreprocessParams
+from galmorph.params import Architecture, CnnParams, PreprocessParams, VitParams
 
-SMALL = PreprocessParams(crop=0.5, image_size=24)
+SMALL = PreprocessParams(crop=0.5, image_size=32)
 
 
 @pytest.fixture(scope="module")
 def small_params(params):
     return params.train.model_copy(
-        update={"cnn": params.train.cnn.model_copy(update={"filters": (4, 6, 8), "dense_units": 10})}
+        update={
+            "cnn": params.train.cnn.model_copy(update={"filters": (4, 6, 8), "dense_units": 10}),
+            "transfer": params.train.transfer.model_copy(update={"weights": "none", "dense_units": 10}),
+            "vit": VitParams(patch=16, width=8, depth=2, heads=2, mlp=16, dropout=0.1),
+        }
     )
 
 
 @pytest.fixture(scope="module")
 def images():
-    return np.random.default_rng(3).integers(0, 256, (9, 24, 24, 3), np.uint8)
+    return np.random.default_rng(3).integers(0, 256, (9, 32, 32, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def built(small_params):
+    """One small model of each architecture, asked for several times."""
+    return cache(lambda architecture: with_probability(build(architecture, SMALL, small_params), 2.0))
 
 
 @pytest.fixture
@@ -38,26 +51,98 @@ def facts(params):
     )  # fmt: skip
 
 
+def test_every_architecture_that_params_names_can_be_built():
+    assert set(ARCHITECTURES) == set(get_args(Architecture))
+
+
 @pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
-def test_every_architecture_keeps_the_contract(architecture, small_params, images):
-    model = build(architecture, SMALL, small_params)
-    whole = with_probability(model, 2.0)
-    assert whole.input_shape == (None, 24, 24, 3)
-    assert [layer.name for layer in whole.layers[-3:]] == ["logit", "temperature", "p_elliptical"]
-    assert not any(isinstance(layer, keras.Model) for layer in whole.layers), "a nested backbone hides its layers"
-    logit, p_elliptical = predict_logits(whole, images, 4)
+def test_every_architecture_keeps_the_contract(architecture, built, images):
+    model = built(architecture)
+    assert model.name == architecture
+    assert model.input_shape == (None, 32, 32, 3)
+    assert [layer.name for layer in model.layers[-3:]] == ["logit", "temperature", "p_elliptical"]
+    assert model.get_layer("logit").output.dtype == "float32"
+    assert not any(isinstance(layer, keras.Model) for layer in model.layers), "a nested backbone hides its layers"
+    logit, p_elliptical = predict_logits(model, images, 4)
     assert logit.shape == p_elliptical.shape == (9,)
+    assert np.ptp(logit) > 0
     np.testing.assert_allclose(p_elliptical, 1 / (1 + np.exp(-logit / 2)), atol=1e-6)
+
+
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+def test_every_layer_is_keras_s_own_and_named_the_same_each_time(architecture, built, small_params):
+    layers = built(architecture).layers
+    assert all(type(layer).__module__.startswith("keras.") for layer in layers)
+    assert not any(isinstance(layer, keras.layers.Lambda) for layer in layers)
+    # An operation that is no layer would be saved under a private name of Keras.
+    assert len(built(architecture).operations) == len(layers)
+    again = with_probability(build(architecture, SMALL, small_params), 2.0)
+    assert [layer.name for layer in again.layers] == [layer.name for layer in layers]
+
+
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+def test_every_architecture_s_file_loads_with_keras_alone(architecture, built, images, facts, tmp_path):
+    saved.save_model(tmp_path / "model.keras", built(architecture), facts)
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    np.testing.assert_array_equal(
+        predict_logits(loaded, images, 9)[0], predict_logits(built(architecture), images, 9)[0]
+    )
+
+
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+def test_every_architecture_refuses_images_that_are_too_small(architecture, small_params):
+    deep = small_params.model_copy(
+        update={"cnn": small_params.cnn.model_copy(update={"filters": (2,) * 5, "convolutions": 1})}
+    )
+    with pytest.raises(ModelError, match=r"preprocess\.image_size.*Received.*\d") as refusal:
+        build(architecture, PreprocessParams(crop=1, image_size=8), deep)
+    assert not set("\n\x1b") & set(str(refusal.value)), "one line, without the colours of a terminal"
+
+
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+def test_mixed_precision_leaves_scaling_and_logit_in_float32(architecture, small_params):
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        model = build(architecture, SMALL, small_params)
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    assert model.get_layer("scale").output.dtype == model.output.dtype == "float32"
+    weighted = [layer for layer in model.layers if layer.weights and layer.name != "logit"]
+    assert {layer.compute_dtype for layer in weighted} == {"bfloat16"}
 
 
 def test_the_regularised_network_is_the_published_one(params):
     """Three blocks, and 17 layers as the study counts them (convolution, normalisation, pooling, dropout, ...)."""
-    model = build("regularised_cnn", PreprocessParams(crop=1, image_size=300), params.train)
+    model = build("regularised_cnn", SMALL, params.train)
     kinds = [type(layer).__name__ for layer in model.layers if type(layer).__name__ not in ("InputLayer", "Rescaling")]
     block = ["Conv2D", "BatchNormalization", "MaxPooling2D", "Dropout"]
     assert kinds == [*block, *block, *block, "Flatten", "Dense", "BatchNormalization", "Dropout", "Dense"]
     assert len(kinds) == 17
     assert [model.get_layer(f"block{i}_conv").filters for i in (1, 2, 3)] == [32, 64, 128]
+    assert all(model.get_layer(f"block{i}_conv").kernel_size == (3, 3) for i in (1, 2, 3))
+    assert [model.get_layer(f"block{i}_dropout").rate for i in (1, 2, 3)] == [0.25] * 3
+    assert (model.get_layer("head_dense").units, model.get_layer("head_dropout").rate) == (512, 0.5)
+
+
+def test_the_baseline_has_neither_normalisation_nor_dropout_in_its_blocks(params):
+    model = build("baseline_cnn", SMALL, params.train)
+    kinds = [type(layer).__name__ for layer in model.layers[2:]]
+    assert kinds == ["Conv2D", "MaxPooling2D"] * 3 + ["Flatten", "Dense", "Dropout", "Dense"]
+
+
+def test_blocks_of_several_convolutions_normalise_each(params):
+    model = regularised_cnn(32, two_convolutions(params.train.cnn))
+    assert [layer.name for layer in model.layers[2:8]] == [
+        "block1_conv1", "block1_norm1", "block1_conv2", "block1_norm2", "block1_pool", "block1_dropout",
+    ]  # fmt: skip
+    assert model.get_layer("average").output.shape == (None, 5)
+    assert "flatten" not in [layer.name for layer in model.layers]
+    plain = [layer.name for layer in baseline_cnn(32, two_convolutions(params.train.cnn)).layers]
+    assert plain[2:5] == ["block1_conv1", "block1_conv2", "block1_pool"]
+
+
+def two_convolutions(cnn: CnnParams) -> CnnParams:
+    return cnn.model_copy(update={"filters": (3, 5), "convolutions": 2, "pooling": "average", "dense_units": 6})
 
 
 def test_batch_size_does_not_change_an_answer(small_params, images):
@@ -67,18 +152,12 @@ def test_batch_size_does_not_change_an_answer(small_params, images):
 
 def test_images_of_another_size_are_refused(small_params):
     model = with_probability(build("baseline_cnn", SMALL, small_params), 1.0)
-    with pytest.raises(ModelError, match=r"24, 24, 3.*Received: \(8, 8, 3\)"):
+    with pytest.raises(ModelError, match=r"32, 32, 3.*Received: \(8, 8, 3\)"):
         predict_logits(model, np.zeros((1, 8, 8, 3), np.uint8), 1)
 
 
-def test_images_too_small_for_the_blocks_are_refused(params):
-    deep = params.train.model_copy(update={"cnn": params.train.cnn.model_copy(update={"filters": (2,) * 5})})
-    with pytest.raises(ModelError, match=r"preprocess\.image_size"):
-        build("baseline_cnn", PreprocessParams(crop=1, image_size=8), deep)
-
-
 def test_an_unknown_architecture_lists_the_known(params):
-    with pytest.raises(ModelError, match="baseline_cnn, regularised_cnn"):
+    with pytest.raises(ModelError, match=r"baseline_cnn, regularised_cnn, resnet50, vgg16, vit.*Received: 'alexnet'"):
         build("alexnet", SMALL, params.train)
 
 
@@ -88,11 +167,6 @@ def test_a_saved_model_says_all_of_itself(tmp_path, small_params, images, facts)
     loaded, read = saved.load_model(tmp_path / "model.keras")
     assert read == facts
     np.testing.assert_allclose(predict_logits(loaded, images, 9)[1], predict_logits(model, images, 9)[1], atol=1e-6)
-
-
-def test_a_saved_model_loads_with_keras_alone(tmp_path, small_params, facts):
-    saved.save_model(tmp_path / "model.keras", with_probability(build("baseline_cnn", SMALL, small_params), 1.0), facts)
-    assert keras.saving.load_model(tmp_path / "model.keras", safe_mode=True).layers[-1].name == "p_elliptical"
 
 
 def test_broken_and_foreign_model_files_are_refused(tmp_path, small_params):
@@ -143,7 +217,7 @@ def test_a_perfect_model_s_temperature_stays_finite():
 def test_recalibrated_statistics_are_those_of_inference(small_params):
     """After recalibration the first normalisation holds exactly the mean and variance of what it sees, dropout off."""
     model = build("regularised_cnn", SMALL, small_params)
-    sky = np.full((64, 24, 24, 3), 9, np.uint8)
+    sky = np.full((64, 32, 32, 3), 9, np.uint8)
     sky[:, 8:16, 8:16] = np.random.default_rng(1).integers(0, 256, (64, 8, 8, 3))
     rates = [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
     recalibrate(model, sky, 32)
