@@ -65,7 +65,7 @@ def row(counted: dict, measured: dict | None) -> str:
         *("-" if value is None else f"{value / 1e6:.2f} M" for value in
           (parameters["total"], parameters["trainable"], parameters["backbone"])),
         f"{counted['flops'] / 1e9:.3g}",
-        f"{measured['images_per_second']:.3g}" if measured else "-",
+        f"{measured['images_per_second']:,.1f}" if measured else "-",
     ]  # fmt: skip
     return f"| {' | '.join(map(str, cells))} |"
 

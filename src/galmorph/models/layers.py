@@ -13,9 +13,11 @@ def image_input(image_size: int) -> keras.KerasTensor:
     return keras.Input((image_size, image_size, 3), name="image")
 
 
-def logit(features: keras.KerasTensor) -> keras.KerasTensor:
+def logit(
+    features: keras.KerasTensor, initializer: keras.initializers.Initializer | str = "glorot_uniform"
+) -> keras.KerasTensor:
     """One logit for Elliptical, `(N, 1)`, in float32 whatever the precision before it."""
-    return keras.layers.Dense(1, dtype="float32", name="logit")(features)
+    return keras.layers.Dense(1, kernel_initializer=initializer, dtype="float32", name="logit")(features)
 
 
 def with_probability(model: keras.Model, temperature: float) -> keras.Model:

@@ -11,8 +11,8 @@ from galmorph.errors import ModelError
 from galmorph.models.layers import image_input, logit
 from galmorph.params import VitParams
 
-#: Standard deviation that positions and class token start with, as in the paper's code.
-_POSITION_SPREAD = 0.02
+#: Standard deviation that positions, class token and the last layer start with, as in DeiT's code.
+_SPREAD = 0.02
 _EPSILON = 1e-6
 
 
@@ -57,7 +57,9 @@ def vit(image_size: int, params: VitParams) -> keras.Model:
         tokens = _block(tokens, f"block{i}", params)
     tokens = layers.LayerNormalization(epsilon=_EPSILON, name="norm")(tokens)
     first = layers.Cropping1D((0, tokens.shape[1] - 1), name="first_token")(tokens)
-    return keras.Model(image, logit(layers.Flatten(name="class_token")(first)), name="vit")
+    answer = layers.Flatten(name="class_token")(first)
+    # The normalised token is long: an ordinary beginning would make answers sure of themselves before any training.
+    return keras.Model(image, logit(answer, keras.initializers.TruncatedNormal(stddev=_SPREAD)), name="vit")
 
 
 def _tokens(image: keras.KerasTensor, params: VitParams) -> keras.KerasTensor:
@@ -72,7 +74,7 @@ def _tokens(image: keras.KerasTensor, params: VitParams) -> keras.KerasTensor:
         "btd,de->bte",
         (side * side + 1, params.width),
         bias_axes="te",
-        bias_initializer=keras.initializers.RandomNormal(stddev=_POSITION_SPREAD),
+        bias_initializer=keras.initializers.RandomNormal(stddev=_SPREAD),
         name="embedding",
     )(padded)
     return layers.Dropout(params.dropout, name="embedding_dropout")(tokens)

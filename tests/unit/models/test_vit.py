@@ -72,6 +72,12 @@ def test_positions_start_small_and_apart():
     assert abs(bias.mean()) < 0.001
 
 
+def test_its_first_answers_are_undecided(images):
+    keras.utils.set_random_seed(6)
+    untrained = vit(16, SIZES.model_copy(update={"width": 192}))
+    assert 0 < np.abs(untrained.predict_on_batch(images.astype(np.float32))).max() < 1
+
+
 def test_positions_matter(model, images):
     """With its patches in another order an image gets another answer."""
     moved = np.roll(images, 4, axis=1)
