@@ -118,6 +118,7 @@ def _facts(model: ModelFacts, record: dict[str, str], source: str) -> Facts:
         variant=model.variant,
         image_size=model.preprocess.image_size,
         crop=model.preprocess.crop,
+        recipe=model.recipe.model_dump(mode="json"),
         data_source=source,
         data_digest=model.data_digest,
     )

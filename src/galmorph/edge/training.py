@@ -18,6 +18,7 @@ from galmorph.errors import TrainingError
 from galmorph.models.architectures import build
 from galmorph.models.calibration import fit_temperature
 from galmorph.models.layers import with_probability
+from galmorph.models.recipe import recipe
 from galmorph.models.saved import ModelFacts, load_keras, save_model
 from galmorph.models.train import HISTORY, TrainingData, TrainingState, check_trainable, train
 from galmorph.params import TrainStageParams
@@ -142,6 +143,7 @@ def run_training(
             variant=params.experiment.variant,
             preprocess=params.preprocess,
             temperature=temperature,
+            recipe=recipe(params, state.history),
             seed=params.train.seed,
             data_digest=digest,
             params_digest=fingerprint(params.model_dump(mode="json")),

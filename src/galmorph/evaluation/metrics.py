@@ -44,6 +44,8 @@ class Facts:
     ----------
     image_size, crop
         What the model saw: pixels of its square input, and the centred share of the frame.
+    recipe
+        How it was trained: `weights`, `phases`, `epochs` of each, `augmentation`, `class_weights`.
     data_source
         Where the galaxies come from (`acquire.source`), or None when that is not recorded.
     data_digest, model_digest, predictions_digest
@@ -55,6 +57,7 @@ class Facts:
     variant: str
     image_size: int
     crop: float
+    recipe: Mapping[str, Any]
     data_source: str | None
     data_digest: str
     model_digest: str

@@ -9,6 +9,7 @@ import keras
 from pydantic import ValidationError
 
 from galmorph.errors import ModelError
+from galmorph.models.recipe import Recipe
 from galmorph.params import PreprocessParams, Section
 from galmorph.storage import replacing
 
@@ -25,6 +26,8 @@ class ModelFacts(Section):
         The crop and size that the model was trained with.
     temperature
         Fitted on validation.
+    recipe
+        How it was trained.
     data_digest
         Of the images and labels of its variant; `params_digest` of the values it was trained with.
     run_id
@@ -37,6 +40,7 @@ class ModelFacts(Section):
     variant: str
     preprocess: PreprocessParams
     temperature: float
+    recipe: Recipe
     seed: int
     data_digest: str
     params_digest: str

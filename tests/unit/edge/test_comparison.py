@@ -7,6 +7,9 @@ from galmorph.evaluation.metrics import Facts, evaluation_record
 from galmorph.params import CompareStageParams, EvaluateParams
 
 EVALUATE = EvaluateParams(batch_size=8, bootstrap=50, confidence=0.95, seed=3, calibration_bins=10)
+RECIPE = {
+    "weights": "none", "phases": ["scratch"], "epochs": [12], "augmentation": None, "class_weights": True,
+}  # fmt: skip
 RAW, MEDIAN = "regularised_cnn_raw", "regularised_cnn_median"
 COMPARE = CompareStageParams.model_validate(
     {
@@ -37,7 +40,7 @@ def write(folder, name, table, model="m" * 64):
     file = folder / name / "predictions.parquet"
     storage.write_table(file, table)
     digest = storage.digest_file(file)
-    facts = Facts(name, "regularised_cnn", name.rsplit("_", 1)[1], 64, 0.6, "simulate", "d" * 64, model, digest)
+    facts = Facts(name, "regularised_cnn", name.rsplit("_", 1)[1], 64, 0.6, RECIPE, "simulate", "d" * 64, model, digest)
     storage.write_json(folder / name / "metrics.json", evaluation_record(facts, table, EVALUATE))
     storage.write_json(
         folder / "records" / f"{name}.json",

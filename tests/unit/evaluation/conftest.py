@@ -47,6 +47,10 @@ def params() -> EvaluateParams:
     return EvaluateParams(batch_size=8, bootstrap=500, confidence=0.95, seed=3, calibration_bins=10)
 
 
+#: What a small network was trained with.
+RECIPE = {
+    "weights": "none", "phases": ["scratch"], "epochs": [12], "augmentation": "published", "class_weights": True,
+}  # fmt: skip
 NAMES = ("regularised_cnn_raw", "regularised_cnn_median", "resnet50_finetune_raw")
 
 
@@ -63,7 +67,7 @@ def evaluation(
         CATAID=known["CATAID"], split=known["split"]
     )
     architecture, variant = ("resnet50" if "resnet50" in name else "regularised_cnn"), name.rsplit("_", 1)[1]
-    facts = Facts(name, architecture, variant, 64, 0.6, "simulate", "d" * 64, f"{name:m<64}", f"{name:p<64}")
+    facts = Facts(name, architecture, variant, 64, 0.6, RECIPE, "simulate", "d" * 64, f"{name:m<64}", f"{name:p<64}")
     return evaluation_record(facts, answered, params), answered
 
 

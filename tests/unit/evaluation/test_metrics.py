@@ -17,7 +17,9 @@ from galmorph.evaluation.metrics import (
     score,
 )
 
-FACTS = Facts("cnn_raw", "regularised_cnn", "raw", 64, 0.6, "simulate", "d" * 64, "m" * 64, "p" * 64)
+FACTS = Facts(
+    "cnn_raw", "regularised_cnn", "raw", 64, 0.6, {"weights": "none"}, "simulate", "d" * 64, "m" * 64, "p" * 64
+)
 
 
 def intervals(scores):

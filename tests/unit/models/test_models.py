@@ -16,8 +16,10 @@ from galmorph.models.calibration import fit_temperature, log_loss
 from galmorph.models.cnn import baseline_cnn, regularised_cnn
 from galmorph.models.layers import with_probability
 from galmorph.models.predict import predict_logits
+from galmorph.models.recipe import Recipe
 from galmorph.params import Architecture, CnnParams, PreprocessParams, VitParams
 
+RECIPE = Recipe(weights="none", phases=("scratch",), epochs=(2,), augmentation=None, class_weights=True)
 SMALL = PreprocessParams(crop=0.5, image_size=32)
 
 
@@ -47,7 +49,7 @@ def built(small_params):
 def facts(params):
     return saved.ModelFacts(
         galmorph="0", experiment="e", architecture="regularised_cnn", variant="raw", preprocess=SMALL, temperature=1.5,
-        seed=1, data_digest="d", params_digest="p", git_commit=None, run_id=None,
+        recipe=RECIPE, seed=1, data_digest="d", params_digest="p", git_commit=None, run_id=None,
     )  # fmt: skip
 
 
