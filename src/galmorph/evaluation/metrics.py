@@ -194,6 +194,14 @@ def classification_report(predictions: pd.DataFrame) -> str:
     return report
 
 
+def galaxy_losses(predictions: pd.DataFrame) -> Array:
+    """Return each galaxy's cross-entropy, `(N,)` float64, in the order of the rows; `loss` is their mean."""
+    truth = (predictions["label"] == CLASSES[0]).to_numpy()
+    certain = np.clip(predictions["p_elliptical"].to_numpy(np.float64), _RESOLUTION, 1 - _RESOLUTION)
+    losses: Array = -np.log(np.where(truth, certain, 1 - certain))
+    return losses
+
+
 def calibration_bins(p_elliptical: Array, bins: int) -> np.ndarray:
     """Return each galaxy's bin, `(N,)` int in [0, bins): equally wide, and 1 belongs to the last."""
     return np.minimum((np.asarray(p_elliptical) * bins).astype(np.intp), bins - 1)
@@ -232,12 +240,10 @@ class _Galaxies:
         truth = (rows["label"] == CLASSES[0]).to_numpy()
         answer = (rows["predicted"] == CLASSES[0]).to_numpy()
         cells = [truth & answer, ~truth & answer, truth & ~answer, ~truth & ~answer]
-        certain = np.clip(p, _RESOLUTION, 1 - _RESOLUTION)
-        loss = -np.log(np.where(truth, certain, 1 - certain))
         bin_of = calibration_bins(p, bins)
         gap = np.zeros((len(p), bins))
         gap[np.arange(len(p)), bin_of] = p - truth
-        terms = np.column_stack([*cells, (p - truth) ** 2, loss, gap]).astype(np.float64)
+        terms = np.column_stack([*cells, (p - truth) ** 2, galaxy_losses(rows), gap]).astype(np.float64)
         last = np.flatnonzero(np.append(np.diff(p) != 0, True))
         return cls(truth.astype(np.float64), p, bin_of, terms, last)
 
