@@ -142,11 +142,21 @@ def evaluate(
     storage.write_json(record, summary)
 
 
-def compare(evaluations: Path, records: Path, leaderboard: Path, best: Path, params: p.CompareStageParams) -> None:
+def compare(
+    evaluations: Path,
+    records: Path,
+    raw: Path,
+    leaderboard: Path,
+    complexity: Path,
+    mistakes: Path,
+    best: Path,
+    params: p.CompareStageParams,
+) -> None:
     """Rank the experiments beside the published figures, and choose the best on validation."""
-    from galmorph.edge.comparison import compare_experiments
+    from galmorph.edge.comparison import Outputs, compare_experiments
 
-    compare_experiments(evaluations, records, leaderboard, best, params)
+    outputs = Outputs(leaderboard, complexity, mistakes, best)
+    compare_experiments(evaluations, records, raw / "images", outputs, params)
 
 
 def explain(
@@ -247,12 +257,17 @@ STAGES: Mapping[str, Stage] = {
     ),
     "compare": Stage(
         run=compare,
-        inputs={"records": "evaluation/records", "evaluations": "evaluation"},
-        outputs={"leaderboard": "evaluation/leaderboard.html", "best": "evaluation/best.json"},
+        inputs={"records": "evaluation/records", "evaluations": "evaluation", "raw": "data/raw"},
+        outputs={
+            "leaderboard": "evaluation/leaderboard.html",
+            "complexity": "evaluation/complexity.csv",
+            "mistakes": "evaluation/mistakes.png",
+            "best": "evaluation/best.json",
+        },
         params=p.CompareStageParams,
-        sections=("compare", "register", "experiments"),
-        packages=("evaluation",),
-        through={"evaluations": "records"},
+        sections=("compare", "evaluate", "register", "experiments"),
+        packages=("data", "evaluation"),
+        through={"evaluations": "records", "raw": "records"},
     ),
     "explain": Stage(
         run=explain,

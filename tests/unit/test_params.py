@@ -27,6 +27,7 @@ def test_params_are_frozen(params):
             r"train\.augmentations\.published\.twist: unknown key\. Known here: .*rotation",
         ),
         ("split.fractions.train=0.5", "add up to 1"),
+        ("compare.reference=mine", r"compare\.reference: .*`chosen` or one of experiments: .*Received: 'mine'"),
         ("acquire.path=null", r"acquire\.path: .*path"),
         ("acquire.source=ftp", "'simulate', 'archive' or 'cutouts'"),
         ("denoise.median.kernel=4", "must be odd"),

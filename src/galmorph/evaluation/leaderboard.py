@@ -1,26 +1,25 @@
-"""The leaderboard: our scores with their intervals beside the published ones, as a table, as Markdown and as a page."""
+"""The leaderboard's rows: our scores with their intervals beside the published ones, and what to know about them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from galmorph.evaluation.mcnemar import Comparison
 from galmorph.evaluation.metrics import CLASSES, OVERALL, PER_CLASS
 from galmorph.evaluation.published import Published, PublishedRow
 from galmorph.evaluation.selection import ranking_key
-from galmorph.evaluation.text import NONE, interval_text, percent, score_text
+from galmorph.evaluation.text import NONE, interval_text, p_text, percent, score_text, signed
 from galmorph.params import CompareStageParams
 
 OURS, THEIRS = "galmorph", "published"
 #: Columns of the Markdown table and of the page that hold one score: name, heading.
 HEADLINE = (("accuracy", "accuracy"), ("loss", "loss"), ("roc_auc", "ROC AUC"), ("ece", "calibration error"))
-SOURCES = {
-    "simulate": "simulated by galmorph; what is scored here says nothing yet about a real survey",
-    "archive": "a labelled archive",
-    "cutouts": "survey cutouts fetched for a catalogue",
-    None: "not recorded",
-}
+_COMPARED = (
+    "reference", "b", "c", "p_mcnemar", "p_holm",
+    "accuracy_difference", "accuracy_difference_low", "accuracy_difference_high", "told_apart",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -34,9 +33,13 @@ class Entry:
     split
         What was scored, `n` galaxies of it.
     scale
-        What the model was: image size, crop, phases.
+        What the model was: image size, crop, phases and epochs, weights.
     scores
         In the layout of `metrics.score`; a published row has some of them.
+    weights, epochs
+        What the model started from, and how many epochs it was trained for; None where that was not published.
+    comparison
+        With the reference, on the same galaxies; None for the reference itself and for published rows.
     """
 
     experiment: str
@@ -47,6 +50,9 @@ class Entry:
     split: str
     n: int
     scores: Mapping[str, Any]
+    weights: str | None = None
+    epochs: int | None = None
+    comparison: Comparison | None = None
     approximate: bool = False
 
     def score(self, name: str, label: str | None = None) -> Mapping[str, float | None] | None:
@@ -73,6 +79,14 @@ class Entry:
             return NONE
         return " / ".join(score_text(score and {"value": score["value"]}, 2) for score in scores)
 
+    def against(self) -> tuple[str, str]:
+        """Write how the row stands against the reference: the verdict and the difference, then what it rests on."""
+        if self.comparison is None:
+            return "", ""
+        verdict = "told apart" if self.comparison.told_apart else "tied"
+        counts = f"b {self.comparison.b:,}, c {self.comparison.c:,}, p {p_text(self.comparison.p_holm)}"
+        return f"{verdict} {signed(self.comparison.difference)}", counts
+
     def support(self, label: str) -> str:
         """Write how many galaxies of a class were scored; nothing where that is not known."""
         count = self.scores.get("support", {}).get(label)
@@ -80,7 +94,10 @@ class Entry:
 
 
 def leaderboard_entries(
-    records: Mapping[str, Mapping[str, Any]], published: Published, params: CompareStageParams
+    records: Mapping[str, Mapping[str, Any]],
+    published: Published,
+    params: CompareStageParams,
+    comparisons: Mapping[str, Comparison],
 ) -> list[Entry]:
     """Lay out the rows: ours by their score on validation, best first, each followed by its published counterpart.
 
@@ -91,6 +108,8 @@ def leaderboard_entries(
     published
         What stands beside them; published experiments that were not run here come last, those
         without a figure not at all.
+    comparisons
+        What `mcnemar.compare_with` gave on the scored split.
 
     Returns
     -------
@@ -101,24 +120,39 @@ def leaderboard_entries(
     ranked = sorted(records, key=lambda name: ranking_key(records[name], params.compare.select_by))
     entries = []
     for name in ranked:
-        entries.append(_our_entry(records[name], params.experiments[name].phases))
+        entries.append(_our_entry(records[name], comparisons.get(name)))
         if name in theirs:
             entries.append(theirs.pop(name))
     return entries + list(theirs.values())
 
 
-def _our_entry(record: Mapping[str, Any], phases: Sequence[str]) -> Entry:
-    split = record["scored_split"]
+def _our_entry(record: Mapping[str, Any], comparison: Comparison | None) -> Entry:
+    split, recipe = record["scored_split"], record["recipe"]
     return Entry(
         record["experiment"],
         OURS,
         record["architecture"],
         record["variant"],
-        f"{record['image_size']} px of the central {percent(record['crop'])}, {' + '.join(phases)}",
+        f"{record['image_size']} px of the central {percent(record['crop'])}, {_phases(recipe)}, "
+        f"{weights_text(recipe['weights'])}",
         split,
         record[split]["n"],
         record[split],
+        recipe["weights"],
+        sum(recipe["epochs"]),
+        comparison,
     )
+
+
+def _phases(recipe: Mapping[str, Any]) -> str:
+    each = [f"{phase} {epochs}" for phase, epochs in zip(recipe["phases"], recipe["epochs"], strict=True)]
+    return f"{' + '.join(each)} epochs"
+
+
+def weights_text(weights: str) -> str:
+    """Write what a network started from."""
+    named = {"none": "no pretrained weights", "imagenet": "ImageNet weights"}
+    return named.get(weights, f"weights of {weights}")
 
 
 def _published_entry(row: PublishedRow, published: Published) -> Entry:
@@ -127,11 +161,13 @@ def _published_entry(row: PublishedRow, published: Published) -> Entry:
         THEIRS,
         row.architecture,
         row.variant,
-        f"{published.image_size} px of the whole frame",
+        f"{published.image_size} px of the whole frame"
+        + (f", {weights_text(row.weights)}" if row.weights != "none" else ""),
         published.split,
         published.n,
         row.scores,
-        row.approximate,
+        row.weights,
+        approximate=row.approximate,
     )
 
 
@@ -142,8 +178,9 @@ def leaderboard_table(entries: Iterable[Entry]) -> pd.DataFrame:
     -------
     pandas.DataFrame
         `experiment`, `source` (galmorph or published), `architecture`, `variant`, `scale`, `split`, `n`, `support` of
-        each class, `<score>`, `<score>_low`, `<score>_high`, `<score>_<class>` likewise, `approximate`. Missing numbers
-        are empty.
+        each class, `<score>`, `<score>_low`, `<score>_high`, `<score>_<class>` likewise; `weights`, `epochs`; against
+        the `reference`: `b`, `c`, `p_mcnemar`, `p_holm`, `accuracy_difference` with its interval, `told_apart`;
+        `approximate`. Missing numbers are empty.
     """
     return pd.DataFrame([_flat(entry) for entry in entries])
 
@@ -163,89 +200,17 @@ def _flat(entry: Entry) -> dict[str, Any]:
             f"{column}_low": score.get("low"),
             f"{column}_high": score.get("high"),
         }
-    return row | {"approximate": entry.approximate}
+    return row | {
+        "weights": entry.weights,
+        "epochs": entry.epochs,
+        **_compared(entry.comparison),
+        "approximate": entry.approximate,
+    }
 
 
-def leaderboard_facts(records: Mapping[str, Mapping[str, Any]], published: Published) -> list[tuple[str, str]]:
-    """Say what a reader must know before comparing: a heading and a sentence each."""
-    record = next(iter(records.values()))
-    split = record["scored_split"]
-    sizes = sorted({one["image_size"] for one in records.values()})
-    confidence = percent(record[split]["confidence"])
-    numbers = ", ".join(f"{count:,} {label}" for label, count in record[split]["support"].items())
-    held_out = (
-        f"test, n = {record[split]['n']:,} ({numbers}), never trained on and never chosen by."
-        if split == "test"
-        else f"VALIDATION, n = {record[split]['n']:,} ({numbers}): the published split has no test galaxies. Training "
-        "stopped by these galaxies and the best was chosen on them, so the scores flatter."
-    )
-    chance = (
-        f"{confidence}, by resampling the scored galaxies; they hold the chance of which galaxies were scored, not of "
-        "another training run. Published accuracies carry the interval that their number of galaxies implies."
-    )
-    apart = (
-        f"Published rows come from {published.source}: {published.split}, n = {published.n:,}. They are another split "
-        "at best, and other galaxies unless these are that study's: read them as a scale, not as an opponent."
-    )
-    source = record.get("data_source")
-    return [
-        ("Galaxies", f"{SOURCES.get(source, source)}."),
-        ("Scored on", held_out),
-        ("Image size", f"{' and '.join(f'{size} px' for size in sizes)}; published: {published.image_size} px."),
-        ("Intervals", chance),
-        ("Not one to one", apart),
-    ]
-
-
-def leaderboard_markdown(
-    entries: Sequence[Entry],
-    facts: Sequence[tuple[str, str]],
-    notes: Sequence[str],
-    best: Mapping[str, Any],
-) -> str:
-    """Write the leaderboard as Markdown.
-
-    Parameters
-    ----------
-    entries, facts
-        What `leaderboard_entries` and `leaderboard_facts` gave.
-    notes
-        About the published rows.
-    best
-        What `selection.choose_best` gave.
-    """
-    headings = ["experiment", "from", "scored on", *(heading for _, heading in HEADLINE)]
-    headings += [f"{label} P / R / F1 (galaxies)" for label in CLASSES]
-    rows = [
-        [
-            f"**{entry.experiment}** (chosen)"
-            if entry.source == OURS and entry.experiment == best["experiment"]
-            else entry.experiment,
-            entry.source if entry.source == OURS else f"*{entry.source}*",
-            f"{entry.split}, n = {entry.n:,}",
-            *(f"{entry.text(name)} {entry.interval(name)}".strip() for name, _ in HEADLINE),
-            *(entry.triple(label) + _bracketed(entry.support(label)) for label in CLASSES),
-        ]
-        for entry in entries
-    ]
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join(
-        [
-            "# Leaderboard",
-            "",
-            f"Chosen on validation: **{best['experiment']}**. {best['reason']}",
-            "",
-            *(f"- **{heading}**: {sentence}" for heading, sentence in facts),
-            "",
-            *(f"| {' | '.join(line)} |" for line in lines),
-            "",
-            "About the published rows:",
-            "",
-            *(f"- {note}" for note in notes),
-            "",
-        ]
-    )
-
-
-def _bracketed(text: str) -> str:
-    return f" ({text})" if text else ""
+def _compared(comparison: Comparison | None) -> dict[str, Any]:
+    if comparison is None:
+        return dict.fromkeys(_COMPARED)
+    difference = [comparison.difference[key] for key in ("value", "low", "high")]
+    counted = (comparison.b, comparison.c, comparison.p, comparison.p_holm)
+    return dict(zip(_COMPARED, (comparison.reference, *counted, *difference, comparison.told_apart), strict=True))

@@ -1,14 +1,18 @@
 """The leaderboard as one page that needs nothing from elsewhere: no script, no font, no picture from a network."""
 
+import base64
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jinja2
+import pandas as pd
 
+from galmorph.evaluation.complexity import ranking_text, speed_text
 from galmorph.evaluation.leaderboard import HEADLINE, OURS, Entry
 from galmorph.evaluation.metrics import CLASSES
+from galmorph.evaluation.text import large
 
 #: Scores that were published too, and so can be drawn beside ours; whether more is better.
 PLOTTED = (("accuracy", "Accuracy", True), ("loss", "Loss", False))
@@ -48,19 +52,26 @@ def leaderboard_html(
     notes: Sequence[str],
     best: Mapping[str, Any],
     records: Mapping[str, Mapping[str, Any]],
+    complexity: pd.DataFrame,
+    mistakes: pd.DataFrame,
+    thumbnails: Sequence[bytes],
 ) -> str:
     """Write the leaderboard as a self-contained HTML page.
 
     Parameters
     ----------
     entries, facts
-        What `leaderboard.leaderboard_entries` and `leaderboard.leaderboard_facts` gave.
+        What `leaderboard.leaderboard_entries` and `caveats.leaderboard_facts` gave.
     notes
         About the published rows.
     best
         What `selection.choose_best` gave.
     records
         Experiment to what `metrics.evaluation_record` gave for it, for the digests.
+    complexity, mistakes
+        What `complexity.complexity_table` and `mistakes.confident_mistakes` gave.
+    thumbnails
+        A JPEG of each mistake.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("galmorph.evaluation"),
@@ -69,7 +80,9 @@ def leaderboard_html(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["large"] = large
     ours = [entry for entry in entries if entry.source == OURS]
+    pictures = ["data:image/jpeg;base64," + base64.b64encode(thumbnail).decode() for thumbnail in thumbnails]
     return environment.get_template("leaderboard.html").render(
         entries=entries,
         facts=facts,
@@ -82,6 +95,10 @@ def leaderboard_html(
         ours=OURS,
         digests={entry.experiment: {key: records[entry.experiment][key] for key in _DIGESTS} for entry in ours},
         digest_names=_DIGESTS,
+        reference=next((entry.comparison.reference for entry in ours if entry.comparison), ""),
+        complexity=complexity.astype(object).where(complexity.notna(), None).to_dict("records"),
+        complexity_text=f"{ranking_text(complexity)} {speed_text(complexity)}",
+        mistakes=list(zip(mistakes.to_dict("records"), pictures, strict=True)),
     )
 
 

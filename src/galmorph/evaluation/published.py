@@ -1,5 +1,6 @@
 """The published figures that stand beside ours; the numbers are in published.yaml."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -26,6 +27,8 @@ class PublishedRow:
         galaxies.
     approximate
         Whether the numbers were given as "about".
+    weights
+        What the network started from, as `train.transfer.weights` names it.
     """
 
     experiment: str
@@ -33,12 +36,35 @@ class PublishedRow:
     variant: str
     scores: dict[str, Any]
     approximate: bool
+    weights: str
     note: str
 
 
 @dataclass(frozen=True)
+class Rank:
+    """A place in the study's ranking of complexity against interpretability.
+
+    Attributes
+    ----------
+    place
+        1 is the simplest and easiest to interpret.
+    architectures
+        What stands there.
+    frozen
+        Whether that is with a backbone that only extracts features, or one that learns too; None: either.
+    said
+        What the study says of it.
+    """
+
+    place: int
+    architectures: tuple[str, ...]
+    frozen: bool | None
+    said: str
+
+
+@dataclass(frozen=True)
 class Published:
-    """A study's figures, and what they were measured on."""
+    """A study's figures, what they were measured on, and its ranking of complexity."""
 
     source: str
     split: str
@@ -46,7 +72,21 @@ class Published:
     image_size: int
     crop: float
     caveats: tuple[str, ...]
+    ranking: tuple[Rank, ...]
     rows: tuple[PublishedRow, ...]
+
+    def rank(self, architecture: str, phases: Sequence[str]) -> Rank | None:
+        """Return an experiment's place in the study's ranking, or None where it has none.
+
+        Parameters
+        ----------
+        architecture, phases
+            What was trained, and the phases that were run.
+        """
+        frozen = tuple(phases) == ("frozen",)
+        return next(
+            (one for one in self.ranking if architecture in one.architectures and one.frozen in (None, frozen)), None
+        )
 
     def notes(self) -> list[str]:
         """Return what to know about the study, then about single rows, a sentence each."""
@@ -58,11 +98,15 @@ def published() -> Published:
     """Return the published figures."""
     text = resources.files("galmorph.evaluation").joinpath("published.yaml").read_text("utf-8")
     values = YAML(typ="safe").load(text)
-    rows = tuple(_row(row, values["n"]) for row in values.pop("rows"))
-    return Published(**{**values, "caveats": tuple(values["caveats"])}, rows=rows)
+    pretrained = values.pop("pretrained")
+    rows = tuple(_row(row, values["n"], pretrained.get(row["architecture"], "none")) for row in values.pop("rows"))
+    ranking = tuple(
+        Rank(one["place"], tuple(one["architectures"]), one["frozen"], one["said"]) for one in values.pop("ranking")
+    )
+    return Published(**{**values, "caveats": tuple(values["caveats"])}, ranking=ranking, rows=rows)
 
 
-def _row(row: dict[str, Any], n: int) -> PublishedRow:
+def _row(row: dict[str, Any], n: int, weights: str) -> PublishedRow:
     scores: dict[str, Any] = {"n": n}
     if "accuracy" in row:
         low, high = wilson_interval(np.array([row["accuracy"]]), np.array([n]), CONFIDENCE)
@@ -81,5 +125,6 @@ def _row(row: dict[str, Any], n: int) -> PublishedRow:
         row["variant"],
         scores,
         row.get("approximate", False),
+        weights,
         row.get("note", ""),
     )

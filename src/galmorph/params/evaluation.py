@@ -19,9 +19,21 @@ class EvaluateParams(Section):
 
 
 class CompareParams(Section):
-    """How the experiments are ranked."""
+    """How the experiments are ranked.
+
+    Attributes
+    ----------
+    select_by
+        What decides on validation.
+    reference
+        The experiment that the others are tested against: its name, or `chosen` for the one that was chosen.
+    mistakes
+        How many of the chosen experiment's most confident mistakes are shown.
+    """
 
     select_by: Literal["loss", "accuracy"]
+    reference: str
+    mistakes: Annotated[int, Field(ge=0)]
 
 
 class SampleParams(Section):
@@ -58,6 +70,7 @@ class CompareStageParams(Section):
     """What `galmorph compare` needs: the table of experiments names the rows, `register` what may be chosen."""
 
     compare: CompareParams
+    evaluate: EvaluateParams
     # A field named `register` would hide a method of every class (`abc.ABCMeta.register`); the same for `validate`.
     register_: Annotated[RegisterParams, Field(alias="register")]
     experiments: dict[str, ExperimentParams]

@@ -87,12 +87,17 @@ def check(values: dict[str, Any], source: str) -> Params:
     Raises
     ------
     ParamsError
-        Naming each key that is unknown, missing or of the wrong type.
+        Naming each key that is unknown, missing or of the wrong type, or the reference that is no experiment.
     """
     params = checked(Params, values, source)
     for name, experiment in values["experiments"].items():
         stage = {"preprocess": values["preprocess"], "train": values["train"], "experiment": experiment}
         checked(TrainStageParams, stage, f"{source}: experiments.{name} with its overrides")
+    if params.compare.reference not in ("chosen", *params.experiments):
+        raise ParamsError(
+            f"{source}: compare.reference: must be `chosen` or one of experiments: {', '.join(params.experiments)}. "
+            f"Received: {params.compare.reference!r}"
+        )
     return params
 
 

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -6,7 +7,7 @@ import pandas as pd
 import pytest
 
 from galmorph.evaluation.metrics import Facts, evaluation_record
-from galmorph.params import CompareStageParams, EvaluateParams
+from galmorph.params import CompareStageParams, EvaluateParams, read_values
 
 
 def table(labels: list[str] | np.ndarray, p: list[float] | np.ndarray, split: str = "test") -> pd.DataFrame:
@@ -52,6 +53,7 @@ RECIPE = {
     "weights": "none", "phases": ["scratch"], "epochs": [12], "augmentation": "published", "class_weights": True,
 }  # fmt: skip
 NAMES = ("regularised_cnn_raw", "regularised_cnn_median", "resnet50_finetune_raw")
+STRENGTHS = (1.0, 3.0, 0.5)
 
 
 def evaluation(
@@ -74,9 +76,11 @@ def evaluation(
 def compare_params(
     *names: str, select_by: str = "loss", architecture: str = "any", phases: tuple[str, ...] = ("scratch",)
 ) -> CompareStageParams:
+    values = read_values(Path(__file__).parents[3] / "params.yaml")
     return CompareStageParams.model_validate(
         {
-            "compare": {"select_by": select_by},
+            "compare": {**values["compare"], "select_by": select_by},
+            "evaluate": {**values["evaluate"], "bootstrap": 500},
             "register": {"model": "galmorph", "architecture": architecture, "alias": "challenger"},
             "experiments": {
                 name: {
@@ -96,6 +100,12 @@ def evaluation_fixture() -> Callable[..., tuple[dict[str, Any], pd.DataFrame]]:
     return evaluation
 
 
+@pytest.fixture(scope="session")
+def answers(params: EvaluateParams) -> dict[str, pd.DataFrame]:
+    """The predictions behind `records`."""
+    return {name: evaluation(name, params, strength)[1] for name, strength in zip(NAMES, STRENGTHS, strict=True)}
+
+
 @pytest.fixture(name="compare_params", scope="session")
 def compare_params_fixture() -> Callable[..., CompareStageParams]:
     return compare_params
@@ -104,4 +114,4 @@ def compare_params_fixture() -> Callable[..., CompareStageParams]:
 @pytest.fixture(scope="session")
 def records(params: EvaluateParams) -> dict[str, dict[str, Any]]:
     """Three experiments; the second is the best."""
-    return {name: evaluation(name, params, strength)[0] for name, strength in zip(NAMES, (1.0, 3.0, 0.5), strict=True)}
+    return {name: evaluation(name, params, strength)[0] for name, strength in zip(NAMES, STRENGTHS, strict=True)}

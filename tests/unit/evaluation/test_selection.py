@@ -3,9 +3,22 @@ import copy
 import pytest
 
 from galmorph.errors import InputError
-from galmorph.evaluation.selection import choose_best
+from galmorph.evaluation.selection import choose_best as choose
+from galmorph.evaluation.selection import rank_candidates
 
 RAW, MEDIAN, RESNET = "regularised_cnn_raw", "regularised_cnn_median", "resnet50_finetune_raw"
+
+
+#: A difference that leaves no doubt, and two that do.
+CLEAR = {"value": 0.1, "low": 0.05, "high": 0.15}
+OPEN = {"value": 0.02, "low": -0.01, "high": 0.05}
+NONE = {"value": 0.0, "low": None, "high": None}
+
+
+def choose_best(records, params, differences=None):
+    """Choose, every other candidate being clearly worse unless `differences` say otherwise."""
+    others = rank_candidates(records, params)[1:]
+    return choose(records, params, {**dict.fromkeys(others, CLEAR), **(differences or {})})
 
 
 def with_validation(records, **scores):
@@ -52,17 +65,30 @@ def test_no_experiment_of_the_architecture(records, compare_params):
         choose_best(records, compare_params(*records, architecture="vit"))
 
 
-def test_what_lies_within_the_interval_is_named(records, compare_params):
+@pytest.mark.parametrize("difference", [OPEN, NONE])
+def test_what_the_galaxies_cannot_tell_from_the_best_is_named(records, compare_params, difference):
     changed = with_validation(
         records,
         regularised_cnn_raw={"loss": (0.40, 0.35, 0.45)},
         regularised_cnn_median={"loss": (0.44, 0.39, 0.49)},
-        resnet50_finetune_raw={"loss": (0.46, 0.41, 0.51)},
+        resnet50_finetune_raw={"loss": (0.41, 0.36, 0.46)},
     )
-    best = choose_best(changed, compare_params(*records))
+    # The nearer one is told apart all the same: what counts is the difference, galaxy by galaxy.
+    best = choose_best(changed, compare_params(*records), {MEDIAN: difference, RESNET: CLEAR})
     assert (best["experiment"], best["tied"], best["indistinguishable"]) == (RAW, [], [MEDIAN])
-    assert "Within its 95 % interval" in best["reason"]
+    assert (
+        "Tied with it as far as these galaxies tell (the 95 % interval of the paired difference of loss holds 0)"
+        in (best["reason"])
+    )
     assert f"{MEDIAN} (0.440)" in best["reason"]
+    assert RESNET not in best["reason"]
+    assert best["differences"] == {MEDIAN: difference, RESNET: CLEAR}
+
+
+def test_a_clear_choice_names_no_tie(records, compare_params):
+    best = choose_best(records, compare_params(*records))
+    assert best["indistinguishable"] == []
+    assert "Tied" not in best["reason"]
 
 
 def test_a_tie_is_called_a_tie_and_the_other_score_decides(records, compare_params):
