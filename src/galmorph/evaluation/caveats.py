@@ -58,14 +58,7 @@ def leaderboard_facts(
 def _trained_with(records: Mapping[str, Mapping[str, Any]], published: Published) -> str:
     sizes = sorted({one["image_size"] for one in records.values()})
     epochs = sorted({sum(one["recipe"]["epochs"]) for one in records.values()})
-    weights: dict[str, list[str]] = {}
-    for name, one in records.items():
-        weights.setdefault(one["recipe"]["weights"], []).append(name)
-    started = (
-        "no pretrained weights: every network started from random numbers, whatever it is named after"
-        if list(weights) == ["none"]
-        else "; ".join(f"{weights_text(kind)}: {listed(names)}" for kind, names in sorted(weights.items()))
-    )
+    started = _started_from(records)
     scale = (
         " This is laptop scale: a lower score than published says nothing against an architecture."
         if sizes[-1] < published.image_size
@@ -76,6 +69,21 @@ def _trained_with(records: Mapping[str, Mapping[str, Any]], published: Published
         f"{listed([f'{size} px' for size in sizes])}; published: {published.image_size} px. {ran}. "
         f"{started[0].upper()}{started[1:]}.{scale}"
     )
+
+
+def _started_from(records: Mapping[str, Mapping[str, Any]]) -> str:
+    """Say what the networks started from, by architecture where that is enough to tell."""
+    weights = {name: one["recipe"]["weights"] for name, one in records.items()}
+    if set(weights.values()) == {"none"}:
+        return "no pretrained weights: every network started from random numbers, whatever it is named after"
+    of: dict[str, set[str]] = {}
+    for name, one in records.items():
+        of.setdefault(one["architecture"], set()).add(weights[name])
+    told: dict[str, dict[str, None]] = {}
+    for name, one in records.items():
+        architecture = one["architecture"]
+        told.setdefault(weights[name], {})[architecture if len(of[architecture]) == 1 else name] = None
+    return "; ".join(f"{weights_text(kind)}: {listed(list(names))}" for kind, names in sorted(told.items()))
 
 
 def ties_text(split: str, comparisons: Mapping[str, Comparison], confidence: float) -> str:

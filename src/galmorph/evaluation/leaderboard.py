@@ -80,12 +80,12 @@ class Entry:
         return " / ".join(score_text(score and {"value": score["value"]}, 2) for score in scores)
 
     def against(self) -> tuple[str, str]:
-        """Write how the row stands against the reference: the verdict and the difference, then what it rests on."""
+        """Write how the row stands against the reference: the difference, then the verdict and what it rests on."""
         if self.comparison is None:
             return "", ""
         verdict = "told apart" if self.comparison.told_apart else "tied"
-        counts = f"b {self.comparison.b:,}, c {self.comparison.c:,}, p {p_text(self.comparison.p_holm)}"
-        return f"{verdict} {signed(self.comparison.difference)}", counts
+        counts = f"{verdict}: b {self.comparison.b:,}, c {self.comparison.c:,}, p {p_text(self.comparison.p_holm)}"
+        return signed(self.comparison.difference), counts
 
     def support(self, label: str) -> str:
         """Write how many galaxies of a class were scored; nothing where that is not known."""

@@ -64,7 +64,7 @@ def _scores(entries: Sequence[Entry], best: Mapping[str, Any]) -> tuple[list[str
     reference = next((entry.comparison.reference for entry in entries if entry.comparison), "")
     headings = ["experiment", "from", "scored on", *(heading for _, heading in HEADLINE)]
     headings += [f"{label} P / R / F1 (galaxies)" for label in CLASSES]
-    headings += [f"accuracy against {reference} (b, c, p)"] if reference else []
+    headings += [f"accuracy less that of {reference}"] if reference else []
     rows = []
     for entry in entries:
         against, counts = entry.against()

@@ -264,10 +264,10 @@ def test_the_table_holds_the_tests_against_the_reference(entries, comparisons):
 def test_the_reference_s_column_says_tied_or_told_apart(html, entries, comparisons):
     texts = {texts[0]: texts for kind, texts in Page(html).rows if kind == "ours"}
     for name, one in comparisons.items():
-        verdict, counts = next(entry.against() for entry in entries if entry.experiment == name)
-        assert verdict.startswith("told apart \u2212" if one.told_apart else "tied ")
-        assert counts.startswith(f"b {one.b}, c {one.c}, p ")
-        assert verdict in texts[name]
+        difference, counts = next(entry.against() for entry in entries if entry.experiment == name)
+        assert difference.startswith("\u2212")
+        assert counts.startswith(f"{'told apart' if one.told_apart else 'tied'}: b {one.b}, c {one.c}, p ")
+        assert difference in texts[name]
         assert counts in texts[name]
 
 
@@ -297,8 +297,14 @@ def test_a_tie_at_the_choice_is_marked(records, entries, facts, best, complexity
             [("none", [12]), ("none", [12]), ("none", [3, 5])],
             ["8 to 12 epochs", "No pretrained weights: every network"],
         ),
-        ([("none", [4]), ("none", [4]), ("imagenet", [4])], ["4 epochs", f"ImageNet weights: {RESNET}; no pretrained"]),
-        ([("none", [4]), ("mine.h5", [4]), ("none", [4])], [f"Weights of mine.h5: {MEDIAN}; no pretrained weights: "]),
+        (
+            [("none", [4]), ("none", [4]), ("imagenet", [4])],
+            ["4 epochs", "ImageNet weights: resnet50; no pretrained weights: regularised_cnn"],
+        ),
+        (
+            [("none", [4]), ("mine.h5", [4]), ("none", [4])],
+            [f"Weights of mine.h5: {MEDIAN}; no pretrained weights: {RAW} and resnet50."],
+        ),
     ],
 )
 def test_what_the_rows_were_trained_with_is_told(records, recipes, told):
