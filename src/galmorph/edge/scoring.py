@@ -10,15 +10,14 @@ import pandas as pd
 from galmorph import tracking
 from galmorph.data.dataset import POSITIVE
 from galmorph.edge.images import prepared_images
+from galmorph.edge.reports import write_report
 from galmorph.edge.training import MODEL_FILE
 from galmorph.errors import ModelError
-from galmorph.evaluation import curves
-from galmorph.evaluation.figures import evaluation_figures
-from galmorph.evaluation.metrics import Facts, classification_report, evaluation_record
+from galmorph.evaluation.metrics import Facts, evaluation_record
 from galmorph.models.predict import predict_logits
 from galmorph.models.saved import ModelFacts, load_model
 from galmorph.params import EvaluateParams
-from galmorph.storage import digest_file, write_bytes, write_json, write_table, write_text
+from galmorph.storage import digest_file, write_json, write_table
 
 #: The scores that MLflow lists for a run, beside its training curves.
 _LOGGED = ("accuracy", "balanced_accuracy", "roc_auc", "pr_auc", "brier", "ece", "loss")
@@ -125,14 +124,6 @@ def _facts(model: ModelFacts, record: dict[str, str], source: str) -> Facts:
 
 
 def _write_report(folder: Path, scored: pd.DataFrame, metrics: dict[str, Any], params: EvaluateParams) -> None:
-    """Write the classification report, the curves as tables and the figures of the scored split."""
-    from galmorph.explain.report import png
-
     split = metrics["scored_split"]
-    write_text(folder / "classification_report.txt", classification_report(scored))
-    write_table(folder / "roc.csv", curves.roc_curve(scored))
-    write_table(folder / "calibration.csv", curves.calibration_curve(scored, params.calibration_bins))
-    write_table(folder / "confusion.csv", curves.confusion_rows(scored))
     title = f"{metrics['experiment']}, {split}, n = {len(scored)}"
-    for name, figure in evaluation_figures(scored, metrics[split], params.calibration_bins, title).items():
-        write_bytes(folder / "figures" / f"{name}.png", png(figure))
+    write_report(folder, scored, metrics[split], params.calibration_bins, title)

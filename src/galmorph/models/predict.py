@@ -1,5 +1,7 @@
 """Logits and probabilities of prepared images."""
 
+from collections.abc import Iterable, Iterator
+
 import keras
 import numpy as np
 
@@ -33,10 +35,27 @@ def predict_logits(model: keras.Model, images: np.ndarray, batch_size: int) -> t
             f"{model.name} takes images of shape {model.input_shape[1:]}; prepare them with data.dataset.prepare and "
             f"the model's own preprocess values. Received: {images.shape[1:]}"
         )
+    batches = (images[start : start + batch_size] for start in range(0, len(images), batch_size))
+    logits, probabilities = zip(*predict_batches(model, batches), strict=True)
+    return np.concatenate(logits), np.concatenate(probabilities)
+
+
+def predict_batches(model: keras.Model, batches: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Answer batch after batch, as they come, so that no more than one need be in memory.
+
+    Parameters
+    ----------
+    model
+        A galmorph model, ending in `logit`, `temperature`, `p_elliptical`.
+    batches
+        `(b, S, S, 3)` uint8 each, at the model's size.
+
+    Yields
+    ------
+    logits, p_elliptical : numpy.ndarray
+        `(b,)` float64 each.
+    """
     both = keras.Model(model.input, [model.get_layer("logit").output, model.get_layer("p_elliptical").output])
-    logits, probabilities = [], []
-    for start in range(0, len(images), batch_size):
-        logit, probability = both.predict_on_batch(images[start : start + batch_size].astype(np.float32))
-        logits.append(logit[:, 0])
-        probabilities.append(probability[:, 0])
-    return np.concatenate(logits).astype(np.float64), np.concatenate(probabilities).astype(np.float64)
+    for batch in batches:
+        logit, probability = both.predict_on_batch(batch.astype(np.float32))
+        yield logit[:, 0].astype(np.float64), probability[:, 0].astype(np.float64)

@@ -6,7 +6,7 @@ the command line starts at once.
 
 from types import ModuleType
 
-from galmorph.tools import finetune, profile
+from galmorph.tools import finetune, profile, score
 
 #: In the order of `galmorph --help`.
-TOOLS: tuple[ModuleType, ...] = (profile, finetune)
+TOOLS: tuple[ModuleType, ...] = (profile, finetune, score)
