@@ -15,7 +15,7 @@ from galmorph.models.batch_norm import recalibrate
 from galmorph.models.calibration import fit_temperature, log_loss
 from galmorph.models.cnn import baseline_cnn, regularised_cnn
 from galmorph.models.layers import with_probability
-from galmorph.models.predict import predict_batches, predict_logits
+from galmorph.models.predict import predict_logits
 from galmorph.models.recipe import Recipe
 from galmorph.params import Architecture, CnnParams, PreprocessParams, VitParams
 
@@ -150,22 +150,6 @@ def two_convolutions(cnn: CnnParams) -> CnnParams:
 def test_batch_size_does_not_change_an_answer(small_params, images):
     model = with_probability(build("regularised_cnn", SMALL, small_params), 1.0)
     np.testing.assert_allclose(predict_logits(model, images, 9)[0], predict_logits(model, images, 2)[0], atol=1e-5)
-
-
-def test_batches_are_answered_as_they_come(small_params, images):
-    model = with_probability(build("baseline_cnn", SMALL, small_params), 1.0)
-    made = []
-
-    def batches():
-        for start in (0, 4, 8):
-            made.append(start)
-            yield images[start : start + 4]
-
-    answers = predict_batches(model, batches())
-    first, _ = next(answers)
-    assert made == [0]  # the second batch is not made before the first is answered
-    logits = np.concatenate([first, *(logits for logits, _ in answers)])
-    np.testing.assert_allclose(logits, predict_logits(model, images, 9)[0], atol=1e-5)
 
 
 def test_images_of_another_size_are_refused(small_params):
