@@ -4,19 +4,33 @@
 prediction or the service. It needs no TensorFlow; only the functions that make batches import it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+import mmap
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import IntEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from galmorph.params import AugmentationParams, PreprocessParams
+from galmorph.data.augmentation import augment, centre, generator
+from galmorph.data.resample import resample
+from galmorph.params import AugmentationParams, Fill, PreprocessParams
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 #: The class whose probability the models give; y = 1 stands for it, here and nowhere else.
 POSITIVE = "Elliptical"
+
+
+class Stream(IntEnum):
+    """Independent random numbers of one training, so that a further draw in one place moves nothing in another."""
+
+    ORDER = 0
+    AUGMENTATION = 1
+    VIEWS = 2
 
 
 def targets(labels: Sequence[str]) -> np.ndarray:
@@ -33,7 +47,9 @@ def crop_box(height: int, width: int, params: PreprocessParams) -> tuple[int, in
     return (height - side) // 2, (width - side) // 2, side
 
 
-def prepare(image: np.ndarray, params: PreprocessParams) -> np.ndarray:
+def prepare(
+    image: np.ndarray, params: PreprocessParams, *, context: float = 1.0, zoom: float = 1.0, fill: Fill = "black"
+) -> np.ndarray:
     """Crop a cutout about its centre and resize it to what the model takes.
 
     Parameters
@@ -42,18 +58,29 @@ def prepare(image: np.ndarray, params: PreprocessParams) -> np.ndarray:
         `(H, W, 3)` uint8 RGB, any size.
     params
         Share of the frame to keep, and the side of the result in pixels.
+    context
+        How many times the side that the model sees is wanted, for augmentation. The pixels in the middle are those
+        that come without it; see `galmorph.data.augmentation.centre`.
+    zoom
+        How many times larger the galaxy shall look: the crop is `params.crop / zoom`.
+    fill
+        What lies past the frame, where context or zoom reach there: edge pixels again (`nearest`), or `black`.
 
     Returns
     -------
     numpy.ndarray
-        `(image_size, image_size, 3)` uint8 RGB. Shrinking averages over the area, so that noise and small structure
-        do not alias; enlarging is bicubic.
+        `(S, S, 3)` uint8 RGB, S = `context_size(image_size, context)`, which is `image_size` for a context of 1.
+        Shrinking averages over the area, so that noise and small structure do not alias; enlarging is bicubic.
     """
     top, left, side = crop_box(image.shape[0], image.shape[1], params)
-    square = image[top : top + side, left : left + side]
-    size = params.image_size
-    method = cv2.INTER_AREA if size <= side else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(square, (size, size), interpolation=method))
+    size = context_size(params.image_size, context)
+    taken = side * size / params.image_size / zoom
+    return resample(image, top + (side - taken) / 2, left + (side - taken) / 2, taken, size, fill)
+
+
+def context_size(image_size: int, context: float) -> int:
+    """Side in pixels of images with context: at least `context * image_size`, equally far past each edge."""
+    return image_size + 2 * math.ceil((context - 1) * image_size / 2)
 
 
 def to_frame(attribution: np.ndarray, height: int, width: int, params: PreprocessParams) -> np.ndarray:
@@ -70,16 +97,50 @@ def to_frame(attribution: np.ndarray, height: int, width: int, params: Preproces
     return frame
 
 
-def batches(images: np.ndarray, y: np.ndarray, batch_size: int) -> "tf.data.Dataset":
-    """Batches in order, for scoring: `(b, S, S, 3)` float32 in [0, 255] and `(b, 1)` float32 targets."""
-    import tensorflow as tf
+def rows(images: np.ndarray, chosen: np.ndarray | slice) -> np.ndarray:
+    """Copy some rows of an array that may be memory-mapped, and keep none of the file's pages in memory.
 
-    return (
-        tf.data.Dataset.from_tensor_slices((images, y[:, None]))
-        .batch(batch_size)
-        .map(lambda image, target: (tf.cast(image, tf.float32), target))
-        .prefetch(1)
-    )
+    Without the last part a process that goes through a file as large as its memory would grow to that size.
+    """
+    # Rows chosen one by one are a copy already.
+    taken = np.array(images[chosen]) if isinstance(chosen, slice) else np.asarray(images[chosen])
+    mode: str | None = None
+    mapped: object = images
+    while isinstance(mapped, np.ndarray):
+        mode, mapped = getattr(mapped, "mode", mode), mapped.base
+    # A copy-on-write map would lose what was written to it. Not every system has madvise.
+    if isinstance(mapped, mmap.mmap) and mode in ("r", "r+", "w+") and hasattr(mapped, "madvise"):
+        mapped.madvise(mmap.MADV_DONTNEED)
+    return taken
+
+
+def batches(images: np.ndarray, y: np.ndarray, batch_size: int, *, image_size: int | None = None) -> "tf.data.Dataset":
+    """Batches in order, as the model sees them when it is asked.
+
+    Parameters
+    ----------
+    images
+        `(N, W, W, 3)` uint8, in memory or memory-mapped.
+    y
+        `(N,)` float32 targets.
+    batch_size
+        The last batch holds what is left.
+    image_size
+        What the model takes, where the images have context around it; None: the images as they are.
+
+    Returns
+    -------
+    tf.data.Dataset
+        Of `(b, image_size, image_size, 3)` float32 in [0, 255] and `(b, 1)` float32.
+    """
+    size = images.shape[1] if image_size is None else image_size
+    seen = centre(images, size)
+
+    def batch(number: int) -> tuple[np.ndarray, np.ndarray]:
+        chosen = slice(number * batch_size, (number + 1) * batch_size)
+        return rows(seen, chosen).astype(np.float32), y[chosen, None]
+
+    return _computed(batch, [(number,) for number in range(math.ceil(len(images) / batch_size))], size)
 
 
 def training_batches(
@@ -89,16 +150,18 @@ def training_batches(
     seed: int,
     augmentation: AugmentationParams | None,
     epochs: Iterable[int],
+    *,
+    image_size: int | None = None,
 ) -> "tf.data.Dataset":
     """Shuffled and augmented batches of each epoch in turn.
 
     Order and augmentation depend on the seed, the epoch's number and the batch's place in it only: a run that is
-    resumed at epoch 3 sees what an uninterrupted one saw.
+    resumed at epoch 3 sees what an uninterrupted one saw. Batches are computed several at a time, in order.
 
     Parameters
     ----------
     images
-        `(N, S, S, 3)` uint8.
+        `(N, W, W, 3)` uint8, in memory or memory-mapped; only a batch's images are read for it.
     y
         `(N,)` float32 targets.
     batch_size
@@ -109,102 +172,86 @@ def training_batches(
         Ranges of the random transforms; None for none.
     epochs
         Their numbers, in order.
+    image_size
+        What the model takes, where the images have context around it; None: the images' own side.
 
     Returns
     -------
     tf.data.Dataset
         `ceil(N / batch_size)` batches an epoch, as `batches` gives them.
+
+    Raises
+    ------
+    InputError
+        When images of that size cannot be cut out of the middle of those that were given.
     """
+    size = images.shape[1] if image_size is None else image_size
+    seen = centre(images, size)
+
+    @lru_cache(maxsize=2)  # the epoch under way and, prefetched, the next
+    def order(epoch: int) -> np.ndarray:
+        return generator(seed, Stream.ORDER, epoch).permutation(len(images))
+
+    def batch(epoch: int, number: int) -> tuple[np.ndarray, np.ndarray]:
+        chosen = order(epoch)[number * batch_size : (number + 1) * batch_size]
+        if augmentation is None:
+            return rows(seen, chosen).astype(np.float32), y[chosen, None]
+        random = generator(seed, Stream.AUGMENTATION, epoch, number)
+        return augment(rows(images, chosen), augmentation, size, random), y[chosen, None]
+
+    steps = range(math.ceil(len(images) / batch_size))
+    return _computed(batch, [(epoch, number) for epoch in epochs for number in steps], size)
+
+
+def _computed(
+    batch: Callable[..., tuple[np.ndarray, np.ndarray]], numbers: Sequence[tuple[int, ...]], size: int
+) -> "tf.data.Dataset":
+    """Make a data set of `batch(*row)` for each row of numbers, several computed at a time, in order."""
     import tensorflow as tf
 
-    pixels, answers = tf.constant(images), tf.constant(y[:, None])
-    augment = _augmenter(augmentation, images.shape[1]) if augmentation is not None else None
-
-    def batch(epoch: "tf.Tensor", index: "tf.Tensor", chosen: "tf.Tensor") -> tuple["tf.Tensor", "tf.Tensor"]:
-        image = tf.cast(tf.gather(pixels, chosen), tf.float32)
-        # Two seeds make a stateless seed: one names the run, the other the epoch and the batch in it.
-        image = augment(image, tf.stack([tf.cast(seed, tf.int64), epoch * 1_000_003 + index])) if augment else image
-        return image, tf.gather(answers, chosen)
-
-    def epoch_batches(epoch: "tf.Tensor") -> "tf.data.Dataset":
-        order = tf.random.experimental.stateless_shuffle(
-            tf.range(len(images)), seed=tf.stack([tf.cast(seed, tf.int64), epoch])
+    def call(row: "tf.Tensor") -> tuple["tf.Tensor", "tf.Tensor"]:
+        # Stateless is true, as equal numbers give an equal batch; and it lets TensorFlow compute several at once even
+        # when it is told to be deterministic.
+        image, target = tf.numpy_function(
+            lambda asked: batch(*asked.tolist()), [row], (tf.float32, tf.float32), stateful=False
         )
-        numbered = tf.data.Dataset.from_tensor_slices(order).batch(batch_size).enumerate()
-        return numbered.map(lambda index, chosen: (epoch, index, chosen))
+        image.set_shape((None, size, size, 3))
+        target.set_shape((None, 1))
+        return image, target
 
     return (
-        tf.data.Dataset.from_tensor_slices(np.asarray(list(epochs), np.int64))
-        .flat_map(epoch_batches)
-        .map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        tf.data.Dataset.from_tensor_slices(np.asarray(numbers, np.int64))
+        .map(call, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .prefetch(2)
     )
 
 
-def affine_transforms(unit: np.ndarray, params: AugmentationParams, size: int) -> "tf.Tensor":
-    """Compose rotation, shift, shear, zoom and flips into one affine map an image.
-
-    The composition and its conventions are those of `keras.preprocessing.image.ImageDataGenerator` (rotation · shift ·
-    shear · zoom about `size / 2 - 0.5`, the flip last), so that the published recipe is the one that is followed.
+def augmented_views(
+    images: np.ndarray, augmentation: AugmentationParams, image_size: int, view: int, seed: int, batch_size: int
+) -> Iterator[np.ndarray]:
+    """Yield one augmented view of every image, in order.
 
     Parameters
     ----------
-    unit
-        `(N, 8)` uniform draws in [0, 1): angle, two shifts, shear, two zooms, horizontal and vertical flip.
-    params
-        Ranges; angles in degrees.
-    size
-        Side of the images in pixels.
+    images
+        `(N, W, W, 3)` uint8, in memory or memory-mapped.
+    augmentation
+        Ranges.
+    image_size
+        What the model takes.
+    view
+        Its number, from 0. Each view has its own random numbers, the same whenever it is asked for.
+    seed
+        Of the training.
+    batch_size
+        Images at a time; the last batch holds what is left.
 
-    Returns
-    -------
-    tf.Tensor
-        `(N, 8)` float32, from output to input coordinates, as `ImageProjectiveTransformV3` takes them.
+    Yields
+    ------
+    numpy.ndarray
+        `(b, image_size, image_size, 3)` float32 in [0, 255].
     """
-    import tensorflow as tf
-
-    unit = tf.convert_to_tensor(unit, tf.float32)
-
-    def spread(column: int, reach: float) -> "tf.Tensor":
-        return (2.0 * unit[:, column] - 1.0) * float(reach)
-
-    zero, one = tf.zeros_like(unit[:, 0]), tf.ones_like(unit[:, 0])
-
-    def matrix(*rows: Sequence["tf.Tensor"]) -> "tf.Tensor":
-        return tf.stack([tf.stack(row, -1) for row in rows], -2)  # (N, 3, 3), acting on (x, y, 1)
-
-    angle = spread(0, np.deg2rad(params.rotation))
-    shear = spread(3, np.deg2rad(params.shear))
-    centre = size / 2 - 0.5
-    last = [zero, zero, one]
-    rotation = matrix([tf.cos(angle), -tf.sin(angle), zero], [tf.sin(angle), tf.cos(angle), zero], last)
-    shift = matrix([one, zero, spread(1, params.shift) * size], [zero, one, spread(2, params.shift) * size], last)
-    sheared = matrix([one, -tf.sin(shear), zero], [zero, tf.cos(shear), zero], last)
-    zoom = matrix([1.0 + spread(4, params.zoom), zero, zero], [zero, 1.0 + spread(5, params.zoom), zero], last)
-    to_centre = matrix([one, zero, zero + centre], [zero, one, zero + centre], last)
-    from_centre = matrix([one, zero, zero - centre], [zero, one, zero - centre], last)
-
-    def mirror(column: int, wanted: bool) -> "tf.Tensor":
-        return tf.where(unit[:, column] < 0.5, -1.0, 1.0) if wanted else one
-
-    across, down = mirror(6, params.horizontal_flip), mirror(7, params.vertical_flip)
-    flip = matrix([across, zero, (1 - across) * centre], [zero, down, (1 - down) * centre], last)
-    whole = to_centre @ rotation @ shift @ sheared @ zoom @ from_centre @ flip
-    return tf.reshape(whole, (-1, 9))[:, :8]
-
-
-def _augmenter(params: AugmentationParams, size: int) -> Callable[["tf.Tensor", "tf.Tensor"], "tf.Tensor"]:
-    import tensorflow as tf
-
-    def augment(image: "tf.Tensor", seed: "tf.Tensor") -> "tf.Tensor":
-        unit = tf.random.stateless_uniform((tf.shape(image)[0], 8), seed)
-        return tf.raw_ops.ImageProjectiveTransformV3(
-            images=image,
-            transforms=affine_transforms(unit, params, size),
-            output_shape=[size, size],
-            fill_value=0.0,
-            interpolation="BILINEAR",
-            fill_mode="NEAREST",
-        )
-
-    return augment
+    centre(images[:1], image_size)
+    for number, start in enumerate(range(0, len(images), batch_size)):
+        held = rows(images, slice(start, start + batch_size))
+        yield augment(held, augmentation, image_size, generator(seed, Stream.VIEWS, view, number))

@@ -10,7 +10,7 @@ from galmorph.params.acquisition import (
     SimulateParams,
     SkyParams,
 )
-from galmorph.params.base import Architecture, Band, DiscType, Label, Phase, Section, Variant, merged
+from galmorph.params.base import Architecture, Band, DiscType, Fill, Label, Phase, Section, Variant, merged
 from galmorph.params.evaluation import (
     CompareParams,
     CompareStageParams,
@@ -47,6 +47,7 @@ from galmorph.params.training import (
     TrainStageParams,
     TransferParams,
     VitParams,
+    strengthened,
 )
 
 __all__ = [
@@ -68,6 +69,7 @@ __all__ = [
     "EvaluateParams",
     "ExperimentParams",
     "ExplainParams",
+    "Fill",
     "FinetuneParams",
     "Fractions",
     "FrozenParams",
@@ -100,5 +102,6 @@ __all__ = [
     "checked",
     "merged",
     "read_values",
+    "strengthened",
     "with_overrides",
 ]

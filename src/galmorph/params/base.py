@@ -10,6 +10,8 @@ Variant = Literal["raw", "median", "bilateral", "nlm", "tv", "wavelet"]
 Architecture = Literal["baseline_cnn", "regularised_cnn", "vgg16", "resnet50", "vit"]
 Phase = Literal["scratch", "frozen", "finetune"]
 Band = Literal["g", "i", "H"]
+#: What lies past the edge of an image: its edge pixels again, or black.
+Fill = Literal["nearest", "black"]
 DiscType = Literal["S0", "Sa", "Sbc", "Scd", "Im"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]

@@ -1,5 +1,7 @@
 """What a model sees, how it is built, and how it learns."""
 
+import math
+import sys
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -7,6 +9,7 @@ from pydantic import Field, model_validator
 
 from galmorph.params.base import (
     Architecture,
+    Fill,
     NotNegative,
     NotNegativeFloat,
     Phase,
@@ -59,13 +62,42 @@ class AugmentationParams(Section):
     vertical_flip: bool
     brightness: NotNegativeFloat
     noise: NotNegativeFloat
-    fill: Literal["nearest", "black"]
+    fill: Fill
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if self.scale[0] > self.scale[1]:
             raise ValueError(f"scale: the first value must not be above the second. Received: {self.scale}")
         return self
+
+
+def strengthened(augmentation: AugmentationParams, strength: float) -> AugmentationParams:
+    """Multiply the ranges of an augmentation.
+
+    Parameters
+    ----------
+    augmentation
+        Its rotation, shift, shear, zoom, logarithm of scale, brightness and noise are multiplied; what is on or off,
+        context and fill stay as they are.
+    strength
+        0 leaves flips and quarter turns only, 1 everything as it is. A range ends at the largest value it may have.
+    """
+    changes = {
+        "rotation": min(180.0, strength * augmentation.rotation),
+        "shift": min(1.0, strength * augmentation.shift),
+        "shear": min(math.nextafter(90.0, 0.0), strength * augmentation.shear),
+        "zoom": min(math.nextafter(1.0, 0.0), strength * augmentation.zoom),
+        "scale": tuple(_power(bound, strength) for bound in augmentation.scale),
+        "brightness": strength * augmentation.brightness,
+        "noise": strength * augmentation.noise,
+    }
+    return AugmentationParams.model_validate({**augmentation.model_dump(), **changes})
+
+
+def _power(bound: float, strength: float) -> float:
+    """`bound ** strength`, ending where floating point numbers do."""
+    steepness = abs(math.log(bound))
+    return bound if steepness == 0 else bound ** min(strength, math.log(sys.float_info.max) / steepness)
 
 
 class PhaseParams(Section):
@@ -244,8 +276,10 @@ class TrainParams(Section):
 
     @property
     def transforms(self) -> AugmentationParams | None:
-        """The row of `augmentations` that is chosen."""
-        return None if self.augmentation is None else self.augmentations[self.augmentation]
+        """The row of `augmentations` that is chosen, its ranges times `augmentation_strength`."""
+        if self.augmentation is None:
+            return None
+        return strengthened(self.augmentations[self.augmentation], self.augmentation_strength)
 
 
 class ExperimentParams(Section):

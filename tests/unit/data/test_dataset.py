@@ -1,17 +1,25 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from galmorph.data import dataset
+from galmorph.data.augmentation import centre
+from galmorph.errors import InputError
 from galmorph.params import AugmentationParams, PreprocessParams
 
-NOTHING = {
-    "rotation": 0, "quarter_turns": False, "shift": 0, "shear": 0, "zoom": 0, "scale": (1, 1), "context": 1,
-    "horizontal_flip": False, "vertical_flip": False, "brightness": 0, "noise": 0, "fill": "nearest",
-}  # fmt: skip
-STILL = AugmentationParams(**NOTHING)
-PUBLISHED = AugmentationParams(
-    **{**NOTHING, "rotation": 20, "shift": 0.2, "shear": 0.2, "zoom": 0.2, "horizontal_flip": True}
+EVERYTHING = AugmentationParams(
+    rotation=45, quarter_turns=True, shift=0.05, shear=2, zoom=0.1, scale=(0.65, 1.6), context=1.5,
+    horizontal_flip=True, vertical_flip=True, brightness=0.2, noise=5, fill="nearest",
+)  # fmt: skip
+PUBLISHED = EVERYTHING.model_copy(
+    update={"quarter_turns": False, "scale": (1, 1), "vertical_flip": False, "brightness": 0, "noise": 0}
 )
+STILL = AugmentationParams(
+    rotation=0, quarter_turns=False, shift=0, shear=0, zoom=0, scale=(1, 1), context=1,
+    horizontal_flip=False, vertical_flip=False, brightness=0, noise=0, fill="nearest",
+)  # fmt: skip
 
 
 def spot(height: int, width: int, row: float, column: float, sigma: float = 4.0) -> np.ndarray:
@@ -58,6 +66,68 @@ def test_shrinking_averages():
     np.testing.assert_allclose(prepared, 15, atol=1)
 
 
+def texture(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
+
+
+@pytest.mark.parametrize("frame", [(300, 300), (301, 299), (61, 83)])
+@pytest.mark.parametrize("crop", [1.0, 0.6, 0.37])
+@pytest.mark.parametrize("size", [64, 97, 224])
+@pytest.mark.parametrize("context", [1.3, 1.5, 2])
+def test_the_middle_of_the_context_is_what_the_model_sees(frame, crop, size, context):
+    """Also where a pixel of the result begins between two of the frame, and where the context ends past it."""
+    image, params = texture(*frame), PreprocessParams(crop=crop, image_size=size)
+    seen = dataset.prepare(image, params)
+    for fill in ("nearest", "black"):
+        wide = dataset.prepare(image, params, context=context, fill=fill)
+        assert wide.shape[0] == dataset.context_size(size, context) >= context * size
+        middle = centre(wide[None], size)[0]
+        assert np.abs(middle.astype(int) - seen).max() <= 1
+
+
+def test_the_context_shows_the_surroundings():
+    image = spot(300, 300, 149.5, 251.0, sigma=4)  # outside a crop of 0.6
+    params = PreprocessParams(crop=0.6, image_size=60)
+    assert dataset.prepare(image, params).max() <= 1
+    wide = dataset.prepare(image, params, context=1.5)
+    np.testing.assert_allclose(centre_of_light(wide[..., 0]), (44.5, 44.5 + 101.5 / 3), atol=0.2)
+
+
+@pytest.mark.parametrize(("fill", "outside"), [("black", 0), ("nearest", 90)])
+@pytest.mark.parametrize("size", [20, 80])
+def test_past_the_frame_is_what_was_asked_for(fill, outside, size):
+    image = np.full((40, 40, 3), 90, np.uint8)
+    prepared = dataset.prepare(image, PreprocessParams(crop=1, image_size=size), context=2, fill=fill)
+    edge = size // 2
+    np.testing.assert_array_equal(prepared[: edge - 1], outside)
+    np.testing.assert_array_equal(prepared[:, edge + size + 1 :], outside)
+    np.testing.assert_array_equal(prepared[edge : edge + size, edge : edge + size], 90)
+
+
+@pytest.mark.parametrize("zoom", [0.5, 0.6, 0.75, 1.0, 1.35, 1.7, 4])
+def test_a_zoomed_galaxy_looks_that_much_larger(zoom):
+    image = spot(300, 300, 149.5, 149.5, sigma=12)
+    prepared = dataset.prepare(image, PreprocessParams(crop=0.5, image_size=100), zoom=zoom).astype(float)[..., 0]
+    # The light of a Gaussian spot is 2πσ² times its peak.
+    sigma = np.sqrt(prepared.sum() / prepared.max() / (2 * np.pi))
+    if zoom <= 1.35:  # beyond, the spot is wider than the crop
+        assert sigma == pytest.approx(12 * zoom * 100 / 150, rel=0.05)
+    np.testing.assert_allclose(centre_of_light(prepared), 49.5, atol=0.1)
+
+
+def test_zooming_is_cropping():
+    image = texture(300, 300)
+    zoomed = dataset.prepare(image, PreprocessParams(crop=0.6, image_size=50), zoom=1.2)
+    np.testing.assert_array_equal(zoomed, dataset.prepare(image, PreprocessParams(crop=0.5, image_size=50)))
+
+
+def test_zooming_out_past_the_frame_is_black():
+    image = np.full((100, 100, 3), 200, np.uint8)
+    prepared = dataset.prepare(image, PreprocessParams(crop=0.8, image_size=80), zoom=0.5)
+    np.testing.assert_array_equal(prepared[15:65, 15:65], 200)  # 160 pixels in 80, of which the frame fills 50
+    assert prepared[..., 0].astype(int).sum() == 200 * 50 * 50
+
+
 @pytest.mark.parametrize("crop", [1.0, 0.6])
 def test_an_attribution_lands_where_the_source_is(crop):
     params = PreprocessParams(crop=crop, image_size=64)
@@ -74,64 +144,30 @@ def test_what_the_model_did_not_see_is_zero():
     assert frame.sum() == pytest.approx(50 * 50)
 
 
-def _transform(image: np.ndarray, unit: np.ndarray, params: AugmentationParams) -> np.ndarray:
-    import tensorflow as tf
-
-    size = image.shape[0]
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=image[None].astype(np.float32),
-        transforms=dataset.affine_transforms(unit[None].astype(np.float32), params, size),
-        output_shape=[size, size],
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode="NEAREST",
-    ).numpy()[0]
+def numbered(count: int = 21, side: int = 16) -> np.ndarray:
+    """Noise images whose pixel in the middle says which they are."""
+    images = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), np.uint8)
+    images[:, side // 2, side // 2, 0] = np.arange(count)
+    return images
 
 
-@pytest.mark.filterwarnings("ignore:Please import `affine_transform`:DeprecationWarning")  # Keras's legacy code
-@pytest.mark.parametrize("seed", range(6))
-def test_the_fused_transform_is_keras_s_own(seed):
-    """The published recipe is ImageDataGenerator's: same draw, same picture."""
-    from keras.src.legacy.preprocessing.image import apply_affine_transform
-
-    rng = np.random.default_rng(seed)
-    image = spot(48, 48, 20, 29, sigma=5).astype(np.float32)
-    unit = rng.uniform(size=8).astype(np.float32)
-    angle, tx, ty, shear, zx, zy = (2 * unit[:6] - 1) * np.array([20, 0.2 * 48, 0.2 * 48, 0.2, 0.2, 0.2])
-    expected = apply_affine_transform(
-        image,
-        theta=angle, tx=tx, ty=ty, shear=shear, zx=1 + zx, zy=1 + zy,
-        row_axis=0, col_axis=1, channel_axis=2, fill_mode="nearest", order=1,
-    )  # fmt: skip
-    if unit[6] < 0.5:
-        expected = expected[:, ::-1]
-    np.testing.assert_allclose(_transform(image, unit, PUBLISHED), expected, atol=0.3)
-
-
-def test_no_range_means_no_change():
-    image = spot(32, 32, 10, 20)
-    np.testing.assert_allclose(_transform(image, np.full(8, 0.7), STILL), image, atol=1e-3)
-
-
-def _batches(**changes) -> list[tuple[np.ndarray, np.ndarray]]:
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (21, 16, 16, 3), np.uint8)
-    images[:, 0, 0, 0] = np.arange(21)
+def _batches(images=None, **changes) -> list[tuple[np.ndarray, np.ndarray]]:
+    images = numbered() if images is None else images
     arguments = {"batch_size": 8, "seed": 5, "augmentation": None, "epochs": [0], **changes}
-    made = dataset.training_batches(images, np.arange(21, dtype=np.float32) % 2, **arguments)
+    made = dataset.training_batches(images, np.arange(len(images), dtype=np.float32) % 2, **arguments)
     return [(image.numpy(), y.numpy()) for image, y in made]
 
 
 def test_an_epoch_shows_every_galaxy_once_with_its_own_target():
     batches = _batches()
     assert [len(y) for _, y in batches] == [8, 8, 5]
-    ids = np.concatenate([image[:, 0, 0, 0] for image, _ in batches])
+    ids = np.concatenate([image[:, 8, 8, 0] for image, _ in batches])
     assert sorted(ids) == list(range(21))
     np.testing.assert_array_equal(np.concatenate([y for _, y in batches])[:, 0], ids % 2)
     assert batches[0][0].dtype == np.float32
 
 
-@pytest.mark.parametrize("augmentation", [None, PUBLISHED])
+@pytest.mark.parametrize("augmentation", [None, PUBLISHED, EVERYTHING])
 def test_an_epoch_is_the_same_after_a_resume(augmentation):
     whole = _batches(epochs=[0, 1, 2], augmentation=augmentation)
     resumed = _batches(epochs=[1, 2], augmentation=augmentation)
@@ -146,12 +182,105 @@ def test_epochs_and_seeds_differ():
     assert not np.array_equal(first, _batches(seed=6)[0][0])
 
 
-def test_augmentation_moves_by_as_much_as_it_says():
-    """First moments of the published recipe: nothing is shifted on average, and shifts spread uniformly."""
-    images = np.repeat(spot(64, 64, 31.5, 31.5, sigma=2)[None], 600, 0)
-    shift_only = STILL.model_copy(update={"shift": 0.2})
-    made = dataset.training_batches(images, np.zeros(600, np.float32), 200, 1, shift_only, [0])
-    centres = np.array([centre_of_light(image[..., 0]) for batch, _ in made for image in batch.numpy()]) - 31.5
-    np.testing.assert_allclose(centres.mean(0), 0, atol=1.0)
-    np.testing.assert_allclose(centres.std(0), 0.4 * 64 / np.sqrt(12), rtol=0.08)
-    assert np.abs(centres).max() <= 0.2 * 64 + 0.5
+@pytest.fixture
+def on_disk(tmp_path):
+    """The same images as `numbered(side=24)`, memory-mapped."""
+    np.save(tmp_path / "images.npy", numbered(side=24))
+    return np.load(tmp_path / "images.npy", mmap_mode="r")
+
+
+@pytest.mark.parametrize("augmentation", [None, EVERYTHING])
+def test_batches_from_disk_are_those_from_memory(on_disk, augmentation):
+    changes = {"augmentation": augmentation, "epochs": [0, 1], "image_size": 16}
+    for (image, y), (again, y_again) in zip(
+        _batches(numbered(side=24), **changes), _batches(on_disk, **changes), strict=True
+    ):
+        assert image.shape[1:] == (16, 16, 3)
+        np.testing.assert_array_equal(image, again)
+        np.testing.assert_array_equal(y, y_again)
+
+
+def test_without_augmentation_the_middle_is_shown(on_disk):
+    for images in (numbered(side=24), on_disk):
+        (image, y), *_ = dataset.batches(images, np.ones(21, np.float32), 8, image_size=16).as_numpy_iterator()
+        np.testing.assert_array_equal(image, images[:8, 4:20, 4:20])
+        assert (image.dtype, y.shape) == (np.float32, (8, 1))
+        by_galaxy = {image[8, 8, 0]: image for batch, _ in _batches(images, image_size=16) for image in batch}
+        np.testing.assert_array_equal(by_galaxy[images[7, 12, 12, 0]], images[7, 4:20, 4:20])
+
+
+def test_images_that_cannot_be_cut_evenly_are_refused():
+    for side in (25, 14):
+        with pytest.raises(InputError, match=f"by an even number.*Received: {side} pixels"):
+            _batches(numbered(side=side), image_size=16)
+
+
+def test_tensorflow_knows_how_many_batches_and_their_shape():
+    made = dataset.training_batches(numbered(), np.zeros(21, np.float32), 8, 1, None, [0, 1])
+    assert int(made.cardinality()) == 6
+    assert made.element_spec[0].shape.as_list() == [None, 16, 16, 3]
+    assert made.element_spec[1].shape.as_list() == [None, 1]
+
+
+def _views(view: int, **changes) -> np.ndarray:
+    arguments = {"augmentation": EVERYTHING, "image_size": 16, "seed": 5, "batch_size": 8, **changes}
+    images = arguments.pop("images", numbered(side=24))
+    return np.concatenate(list(dataset.augmented_views(images, view=view, **arguments)))
+
+
+def test_views_are_in_order_and_each_its_own():
+    still = STILL.model_copy(update={"context": 1.5})
+    np.testing.assert_array_equal(_views(0, augmentation=still), numbered(side=24)[:, 4:20, 4:20])
+    np.testing.assert_array_equal(_views(1), _views(1))
+    assert _views(0).dtype == np.float32
+    assert not np.array_equal(_views(0), _views(1))
+    assert not np.array_equal(_views(0), _views(0, seed=6))
+    assert not np.array_equal(_views(0)[:8], _batches(numbered(side=24), augmentation=EVERYTHING, image_size=16)[0][0])
+
+
+def test_views_from_disk_are_those_from_memory(on_disk):
+    np.testing.assert_array_equal(_views(2, images=on_disk), _views(2))
+
+
+def test_what_was_written_to_a_copy_on_write_map_stays(tmp_path):
+    np.save(tmp_path / "images.npy", numbered())
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="c")
+    mapped[0] = 1
+    for chosen in (slice(0, 2), np.array([0, 1])):
+        dataset.rows(mapped, chosen)
+        assert (mapped[0] == 1).all()
+
+
+HELD = """
+import os, sys
+import numpy as np, psutil
+from galmorph.data import dataset
+
+def held():
+    return sum(part.rss for part in psutil.Process().memory_maps() if part.path == os.path.realpath(sys.argv[1]))
+
+images = np.load(sys.argv[1], mmap_mode="r")
+y = np.zeros(len(images), np.float32)
+most = 0
+for made in (dataset.training_batches(images, y, 8, 1, None, [0, 1]), dataset.batches(images, y, 8)):
+    for number, _ in enumerate(made):
+        if number % 64 == 63:  # Linux takes its time to answer
+            most = max(most, held())
+print(most / images.nbytes)
+images.sum()
+print(held() / images.nbytes)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux which pages of a file are in memory")
+def test_pages_of_the_file_do_not_pile_up_in_memory(tmp_path):
+    """A file of 234 MiB is gone through three times; a process that kept its pages would hold all of it."""
+    file = np.lib.format.open_memmap(tmp_path / "images.npy", "w+", np.uint8, (2048, 200, 200, 3))
+    file[:] = np.arange(2048).astype(np.uint8)[:, None, None, None]
+    file.flush()
+    done = subprocess.run(
+        [sys.executable, "-c", HELD, str(tmp_path / "images.npy")], capture_output=True, text=True, check=True
+    )
+    share, when_kept = map(float, done.stdout.split())
+    assert share < 0.1
+    assert when_kept > 0.9  # the measure itself works
