@@ -209,12 +209,15 @@ def _computed(
     """Make a data set of `batch(*row)` for each row of numbers, several computed at a time, in order."""
     import tensorflow as tf
 
+    def fresh(row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        image, target = batch(*row.tolist())
+        # TensorFlow takes over the memory of what it is given, and may write into it: a view would lose its original.
+        return image, np.array(target)
+
     def call(row: "tf.Tensor") -> tuple["tf.Tensor", "tf.Tensor"]:
         # Stateless is true, as equal numbers give an equal batch; and it lets TensorFlow compute several at once even
         # when it is told to be deterministic.
-        image, target = tf.numpy_function(
-            lambda asked: batch(*asked.tolist()), [row], (tf.float32, tf.float32), stateful=False
-        )
+        image, target = tf.numpy_function(fresh, [row], (tf.float32, tf.float32), stateful=False)
         image.set_shape((None, size, size, 3))
         target.set_shape((None, 1))
         return image, target

@@ -222,6 +222,17 @@ def test_tensorflow_knows_how_many_batches_and_their_shape():
     assert made.element_spec[1].shape.as_list() == [None, 1]
 
 
+def test_tensorflow_is_lent_no_memory_that_is_ours():
+    """It takes over aligned arrays without a copy and computes in place: targets were overwritten on two devices."""
+    held = np.zeros(256 + 16, np.float32)
+    y = held[(-held.ctypes.data % 64) // 4 :][:256]
+    images = numbered(256, side=8)
+    for made in (dataset.batches(images, y, 32), dataset.training_batches(images, y, 32, 1, None, [0])):
+        for image, target in made:
+            assert not np.shares_memory(np.asarray(memoryview(target)), y)
+            assert not np.shares_memory(np.asarray(memoryview(image)), images)
+
+
 def _views(view: int, **changes) -> np.ndarray:
     arguments = {"augmentation": EVERYTHING, "image_size": 16, "seed": 5, "batch_size": 8, **changes}
     images = arguments.pop("images", numbered(side=24))
