@@ -1,9 +1,9 @@
 """Random transforms of training images: one affine map an image, then brightness and noise.
 
-All geometry is one bilinear warp, so that an image is interpolated once. OpenCV does it: measured on one core it warps
-six times as many images a second as TensorFlow's `ImageProjectiveTransformV3` and gives the same pixels
-(`benchmarks/input_pipeline.py`); and as tf.data runs on the CPU in any case, a GPU host loses nothing by it.
-Needs no TensorFlow; random numbers are NumPy's, from seeds that say which batch they are for.
+All geometry is one bilinear warp, so that an image is interpolated once. OpenCV does it: it gives the same pixels as
+TensorFlow's `ImageProjectiveTransformV3` in a fraction of the time (`benchmarks/input_pipeline.py`), and as tf.data
+runs on the CPU in any case, a GPU host loses nothing by it. Nothing here needs TensorFlow; random numbers are NumPy's,
+from seeds that say which batch they are for.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from galmorph.errors import InputError
-from galmorph.params import AugmentationParams
+from galmorph.params import AugmentationParams, Fill
 
 _UNSIGNED = (1 << 64) - 1
 #: Uniform numbers drawn for an image, whatever the ranges, so that a range changes nothing else.
@@ -141,18 +141,25 @@ def augment(images: np.ndarray, params: AugmentationParams, size: int, random: n
     numpy.ndarray
         `(N, size, size, 3)` float32 in [0, 255].
     """
-    transforms = draw(params, len(images), random)
-    warped = warp(images, affine_maps(transforms, size, images.shape[1]), size, params.fill)
-    if params.brightness:
-        warped *= transforms.brightness.astype(np.float32)[:, None, None, None]
-    if params.noise:
-        for image, deviation in zip(warped, transforms.noise, strict=True):
+    return transformed(images, draw(params, len(images), random), size, params.fill, random)
+
+
+def transformed(
+    images: np.ndarray, transforms: Transforms, size: int, fill: Fill, random: np.random.Generator
+) -> np.ndarray:
+    """Do what was drawn: warp, multiply by the brightness, add noise; see `augment` for the rest."""
+    result = warp(images, affine_maps(transforms, size, images.shape[1]), size, fill)
+    lit, noisy = bool((transforms.brightness != 1).any()), bool(transforms.noise.any())
+    if lit:
+        result *= transforms.brightness.astype(np.float32)[:, None, None, None]
+    if noisy:
+        for image, deviation in zip(result, transforms.noise, strict=True):
             image += np.float32(deviation) * random.standard_normal(image.shape, np.float32)
     # No image that the model is asked about has more than white or less than black.
-    return np.clip(warped, 0, 255, out=warped) if params.brightness or params.noise else warped
+    return np.clip(result, 0, 255, out=result) if lit or noisy else result
 
 
-def warp(images: np.ndarray, maps: np.ndarray, size: int, fill: str) -> np.ndarray:
+def warp(images: np.ndarray, maps: np.ndarray, size: int, fill: Fill) -> np.ndarray:
     """Look up each result's pixels in its image, between pixels bilinearly.
 
     Parameters
