@@ -37,50 +37,49 @@ def resample(image: np.ndarray, top: float, left: float, side: float, size: int,
     if inside and side >= size and all(float(edge).is_integer() for edge in (top, left, side)):
         square = image[int(top) : int(top + side), int(left) : int(left + side)]
         return np.asarray(cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA))
-    down, rows = _needed(_weights(height, top, side / size, size, fill))
-    across, columns = _needed(_weights(width, left, side / size, size, fill))
-    part = image[rows, columns].astype(np.float32)
-    halfway = (down @ part.reshape(len(part), -1)).reshape(size, -1, 3)  # (size, w, 3)
-    return np.clip(np.rint(across @ halfway), 0, 255).astype(np.uint8)  # (size, size, 3)
+    down = _taps(height, top, side / size, size, fill)
+    pixel, weights = _taps(width, left, side / size, size, fill)
+    part = image[:, pixel.min() : pixel.max() + 1]
+    halfway = _along_rows(part, *down).swapaxes(0, 1)  # (w, size, 3)
+    made = _along_rows(halfway, pixel - pixel.min(), weights).swapaxes(0, 1)  # (size, size, 3)
+    return np.asarray(np.clip(np.rint(made), 0, 255), np.uint8, order="C")
 
 
-def _needed(weights: np.ndarray) -> tuple[np.ndarray, slice]:
-    """Drop the pixels at both ends that no result looks at, and say which are left."""
-    used = np.flatnonzero(weights.any(0))
-    if not len(used):
-        return weights[:, :1], slice(0, 1)
-    return np.ascontiguousarray(weights[:, used[0] : used[-1] + 1]), slice(int(used[0]), int(used[-1]) + 1)
+def _along_rows(image: np.ndarray, pixel: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Sum weighted rows: `(H, W, 3)` to `(count, W, 3)` float32."""
+    rows = image.reshape(len(image), -1)  # long rows: NumPy is slow at short ones
+    made = np.zeros((len(pixel), rows.shape[1]), np.float32)
+    for chosen, weight in zip(pixel.T, weights.T, strict=True):
+        made += weight[:, None] * rows[chosen]
+    return made.reshape(-1, *image.shape[1:])
 
 
-def _weights(length: int, start: float, step: float, count: int, fill: Fill) -> np.ndarray:
-    """Weight of each of `length` pixels in each of `count` results, `(count, length)` float32."""
+def _taps(length: int, start: float, step: float, count: int, fill: Fill) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels that each of `count` results looks at, `(count, T)` int, and their weights, `(count, T)` float32."""
     edges = start + step * np.arange(count + 1)
-    if step >= 1:
-        return _area(length, edges, fill).astype(np.float32)
-    weights = _cubic(length, (edges[1:] + edges[:-1]) / 2)
-    if fill == "black":
+    pixel, weights = _area(edges) if step >= 1 else _cubic(edges)
+    if fill == "black" and step >= 1:
+        weights[(pixel < 0) | (pixel >= length)] = 0
+    elif fill == "black":
         covered = np.clip(edges, 0, length)
         weights *= ((covered[1:] - covered[:-1]) / step)[:, None]
-    return weights.astype(np.float32)
+    return np.clip(pixel, 0, length - 1), weights.astype(np.float32)
 
 
-def _area(length: int, edges: np.ndarray, fill: Fill) -> np.ndarray:
-    """Share that each pixel has of each interval between edges."""
-    low, high = np.arange(length, dtype=float), np.arange(1, length + 1, dtype=float)
-    if fill == "nearest":
-        low[0], high[-1] = -np.inf, np.inf
+def _area(edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Share that each pixel has of the intervals between edges."""
     begin, end = edges[:-1, None], edges[1:, None]
-    return np.asarray(np.clip(np.minimum(end, high) - np.maximum(begin, low), 0, None) / (end - begin))
+    most = int(np.ceil((end - begin).max())) + 1
+    pixel = np.floor(begin).astype(int) + np.arange(most)
+    overlap = np.minimum(end, pixel + 1) - np.maximum(begin, pixel)
+    return pixel, np.clip(overlap, 0, None) / (end - begin)
 
 
-def _cubic(length: int, centres: np.ndarray) -> np.ndarray:
-    """Bicubic weights at points between pixels; edge pixels stand for those past the frame."""
-    first = np.floor(centres - 0.5).astype(int) - 1
-    weights = np.zeros((len(centres), length))
-    for tap in range(4):
-        away = np.abs(centres - 0.5 - (first + tap))
-        near = ((_CUBIC + 2) * away - (_CUBIC + 3)) * away**2 + 1
-        far = _CUBIC * (((away - 5) * away + 8) * away - 4)
-        value = np.where(away <= 1, near, np.where(away < 2, far, 0))
-        np.add.at(weights, (np.arange(len(centres)), np.clip(first + tap, 0, length - 1)), value)
-    return weights
+def _cubic(edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Bicubic weights about the middles between edges."""
+    middle = (edges[1:] + edges[:-1])[:, None] / 2 - 0.5  # the centre of pixel 0 is at 0
+    pixel = np.floor(middle).astype(int) + np.arange(-1, 3)
+    away = np.abs(middle - pixel)
+    near = ((_CUBIC + 2) * away - (_CUBIC + 3)) * away**2 + 1
+    far = _CUBIC * (((away - 5) * away + 8) * away - 4)
+    return pixel, np.where(away <= 1, near, far)
