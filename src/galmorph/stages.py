@@ -111,13 +111,12 @@ def denoise(
 
 def train(splits: Path, images: Path, card: Path, model: Path, params: p.TrainStageParams, each: str) -> None:
     """Train one experiment's model; a run that was interrupted goes on after its last epoch."""
-    from galmorph.edge.training import run_training
+    from galmorph.edge.training import run_training, starting_weights
 
     galaxies = storage.read_table(splits)
     digest = storage.read_json(card)["digest"]
-    work = storage.fingerprint(
-        "train", each, digest, storage.digest_file(splits), params.model_dump(mode="json", by_alias=True)
-    )
+    values = params.model_dump(mode="json", by_alias=True)
+    work = storage.fingerprint("train", each, digest, storage.digest_file(splits), values, starting_weights(params))
     with storage.output_folder(model, work) as folder:
         run_training(folder, galaxies, images, digest, params, each)
 

@@ -6,6 +6,7 @@ that one. Otherwise a run that the model's own file names is gone on with, and f
 """
 
 import contextlib
+import logging
 import os
 import subprocess
 import warnings
@@ -28,7 +29,7 @@ _DIGEST_LENGTH = 36
 
 
 @contextlib.contextmanager
-def run(name: str, run_id: str | None = None) -> Iterator[Run]:
+def run(name: str, run_id: str | None = None, *, system_metrics: bool = False) -> Iterator[Run]:
     """Join or start the MLflow run of this process.
 
     Parameters
@@ -37,6 +38,9 @@ def run(name: str, run_id: str | None = None) -> Iterator[Run]:
         Of a run that is started.
     run_id
         A run to go on with, when the environment names none; passed over when the store does not know it.
+    system_metrics
+        Whether MLflow samples use of processor, memory, disk, network and, where `nvidia-ml-py` is, GPU in between:
+        every ten seconds, or as `MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL` says.
 
     Yields
     ------
@@ -49,7 +53,7 @@ def run(name: str, run_id: str | None = None) -> Iterator[Run]:
         When the tracking store cannot be reached.
     """
     try:
-        active = _start(name, run_id)
+        active = _start(name, run_id, system_metrics)
     except MlflowException as error:
         raise TrackingError(
             f"MLflow cannot be used at {mlflow.get_tracking_uri()}: check MLFLOW_TRACKING_URI and that the server "
@@ -62,15 +66,19 @@ def run(name: str, run_id: str | None = None) -> Iterator[Run]:
         yield active
 
 
-def _start(name: str, run_id: str | None) -> Any:
+def _start(name: str, run_id: str | None, system_metrics: bool) -> Any:
+    # False would overrule a user who asks MLflow for them by its own variable.
+    sampled = {"log_system_metrics": system_metrics or None}
+    # It says that it starts, that it finds no GPU, that it stops, and that it has stopped.
+    logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)
     if os.environ.get("MLFLOW_RUN_ID"):
-        return mlflow.start_run()
+        return mlflow.start_run(**sampled)
     if run_id is not None and run_exists(run_id):
-        return mlflow.start_run(run_id=run_id)
+        return mlflow.start_run(run_id=run_id, **sampled)
     if not (os.environ.get("MLFLOW_EXPERIMENT_NAME") or os.environ.get("MLFLOW_EXPERIMENT_ID")):
         mlflow.set_experiment(EXPERIMENT)
     parent = os.environ.get("GALMORPH_PARENT_RUN")
-    return mlflow.start_run(run_name=name, tags={MLFLOW_PARENT_RUN_ID: parent} if parent else None)
+    return mlflow.start_run(run_name=name, tags={MLFLOW_PARENT_RUN_ID: parent} if parent else None, **sampled)
 
 
 def run_exists(run_id: str) -> bool:

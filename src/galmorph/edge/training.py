@@ -1,6 +1,6 @@
-"""The files behind `galmorph train`: checkpoints, the model file, and the MLflow run."""
+"""The files behind `galmorph train`: the model file, its history, and the MLflow run."""
 
-from dataclasses import asdict
+import logging
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,74 +12,36 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema, TensorSpec
 
 from galmorph import __version__, tracking
-from galmorph.data.dataset import targets
+from galmorph.data.dataset import batches, targets
+from galmorph.edge.checkpoints import Checkpoints, FeatureFiles
 from galmorph.edge.images import prepared_images
 from galmorph.errors import TrainingError
 from galmorph.models.architectures import build
 from galmorph.models.calibration import fit_temperature
+from galmorph.models.curves import curves_figure
+from galmorph.models.devices import choose_devices
 from galmorph.models.layers import with_probability
+from galmorph.models.phases import planned_phases
 from galmorph.models.recipe import recipe
-from galmorph.models.saved import ModelFacts, load_keras, save_model
-from galmorph.models.train import HISTORY, TrainingData, TrainingState, check_trainable, train
+from galmorph.models.saved import ModelFacts, save_model
+from galmorph.models.train import (
+    HISTORY,
+    TrainingData,
+    TrainingState,
+    check_trainable,
+    named_memory_errors,
+    train,
+)
+from galmorph.models.weights import weights_identity
 from galmorph.params import TrainStageParams
-from galmorph.storage import fingerprint, read_json, replacing, write_json, write_table
+from galmorph.storage import fingerprint, replacing, write_table
+
+_log = logging.getLogger(__name__)
 
 #: The model inside `models/<experiment>/`.
 MODEL_FILE = "model.keras"
 HISTORY_FILE = "history.csv"
-
-
-class Checkpoints:
-    """The last and the best model of a training that is under way, and its state.
-
-    The state names the files it belongs to and is written last, in one rename: whenever the process dies, the state on
-    disk and the models it names are whole and belong together.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._state = folder / "state.json"
-
-    def state(self) -> TrainingState:
-        """Return the state after the last epoch that was kept; the beginning when there is none."""
-        return TrainingState(**read_json(self._state)["training"]) if self._state.exists() else TrainingState()
-
-    def run_id(self) -> str | None:
-        """Return the MLflow run that was under way."""
-        path = self.folder / "run.json"
-        return read_json(path)["run_id"] if path.exists() else None
-
-    def keep_run_id(self, run_id: str) -> None:
-        """Remember the MLflow run, for a later process to go on with."""
-        write_json(self.folder / "run.json", {"run_id": run_id})
-
-    def last(self) -> keras.Model:
-        """Load the model after the last epoch, with its optimiser."""
-        return load_keras(self._model(self.state().epoch), compile=True)
-
-    def best(self) -> keras.Model:
-        """Load the model after the best epoch of the last phase."""
-        best = self.state().best_epoch
-        if best is None:
-            raise TrainingError(f"{self.folder}: no epoch has been finished. Run the training again.")
-        return load_keras(self._model(best))
-
-    def keep(self, model: keras.Model, state: TrainingState) -> None:
-        """Keep model and state after an epoch, and drop the models that are no longer needed."""
-        with replacing(self._model(state.epoch)) as temporary:
-            model.save(temporary)
-        write_json(self._state, {"training": asdict(state)})
-        needed = {self._model(state.epoch), self._model(state.best_epoch or state.epoch)}
-        for path in set(self.folder.glob("epoch-*.keras")) - needed:
-            path.unlink()
-
-    def remove(self) -> None:
-        """Drop everything: the training is finished."""
-        for path in [*self.folder.glob("epoch-*.keras"), self._state, self.folder / "run.json"]:
-            path.unlink(missing_ok=True)
-
-    def _model(self, epoch: int) -> Path:
-        return self.folder / f"epoch-{epoch:04d}.keras"
+CURVES_FILE = "curves.png"
 
 
 def read_training_data(galaxies: pd.DataFrame, images: Path, params: TrainStageParams) -> TrainingData:
@@ -107,17 +69,29 @@ def read_training_data(galaxies: pd.DataFrame, images: Path, params: TrainStageP
 def run_training(
     folder: Path, galaxies: pd.DataFrame, images: Path, digest: str, params: TrainStageParams, experiment: str
 ) -> None:
-    """Train an experiment inside its MLflow run and leave `model.keras` and `history.csv` in `folder`.
+    """Train an experiment inside its MLflow run and leave `model.keras`, `history.csv` and `curves.png` in `folder`.
 
     A `folder` with checkpoints in it is gone on with.
     """
     checkpoints = Checkpoints(folder)
-    with tracking.run(experiment, checkpoints.run_id()) as active:
+    features = FeatureFiles(folder, params.train.memory_share)
+    devices = choose_devices(params.train.precision)
+    with (
+        tracking.run(experiment, checkpoints.run_id(), system_metrics=True) as active,
+        named_memory_errors(params.train, params.preprocess.image_size),
+    ):
         checkpoints.keep_run_id(active.info.run_id)
         tracking.log_params(params.model_dump(mode="json"))
         tracking.log_dataset(galaxies[["CATAID", "label", "split"]], params.experiment.variant, digest, images)
-        mlflow.set_tags({"experiment": experiment, "params_digest": fingerprint(params.model_dump(mode="json"))})
-        data = read_training_data(galaxies, images, params)
+        mlflow.set_tags(
+            {
+                "experiment": experiment,
+                "params_digest": params_digest(params),
+                "weights": starting_weights(params) or "random",
+                "precision": devices.policy,
+                "devices": devices.summary,
+            }
+        )
         keras.utils.set_random_seed(params.train.seed)
         state = checkpoints.state()
         model = (
@@ -125,36 +99,102 @@ def run_training(
             if state.epoch
             else build(params.experiment.architecture, params.preprocess, params.train)
         )
+        _name_skipped_phases(model, params, experiment)
+        data = read_training_data(galaxies, images, params)
 
         def after_epoch(model: keras.Model, state: TrainingState, seconds: float) -> None:
             checkpoints.keep(model, state)
+            if state.history[-1]["phase"] != "frozen":
+                features.remove()
             row = {key: value for key, value in state.history[-1].items() if key not in ("epoch", "phase")}
             mlflow.log_metrics({**row, "epoch_seconds": seconds}, step=state.epoch)
 
-        state = train(model, data, params.train, params.experiment, state, after_epoch, checkpoints.best)
-        best = checkpoints.best()
-        logits = best.predict(data.validation_images.astype(np.float32), params.train.batch_size, verbose=0)[:, 0]
-        temperature = fit_temperature(logits.astype(np.float64), data.validation_y)
-        mlflow.log_metrics({"temperature": temperature, "best_epoch": float(state.best_epoch or 0)})
-        facts = ModelFacts(
-            galmorph=__version__,
-            experiment=experiment,
-            architecture=params.experiment.architecture,
-            variant=params.experiment.variant,
-            preprocess=params.preprocess,
-            temperature=temperature,
-            recipe=recipe(params, state.history),
-            seed=params.train.seed,
-            data_digest=digest,
-            params_digest=fingerprint(params.model_dump(mode="json")),
-            git_commit=tracking.git_commit(),
-            run_id=active.info.run_id,
+        state = train(
+            model,
+            data,
+            params.train,
+            params.experiment,
+            state,
+            after_epoch,
+            checkpoints.best,
+            optimiser=checkpoints.optimiser(),
+            keep_features=features.keep,
+            devices=devices,
         )
-        finished = with_probability(best, temperature)
-        save_model(folder / MODEL_FILE, finished, facts)
-        write_table(folder / HISTORY_FILE, pd.DataFrame(state.history, columns=list(HISTORY)))
-        log_model(folder / MODEL_FILE, facts, data.validation_images[:2])
+        facts = _facts(params, state, digest, experiment, active.info.run_id)
+        _finish(folder, checkpoints.best(), data, state, params, facts)
+    features.remove()
     checkpoints.remove()
+
+
+def _finish(
+    folder: Path,
+    best: keras.Model,
+    data: TrainingData,
+    state: TrainingState,
+    params: TrainStageParams,
+    facts: ModelFacts,
+) -> None:
+    """Calibrate the best model, and write and log it with its history."""
+    logits = best.predict(
+        batches(data.validation_images, data.validation_y, params.train.batch_size).map(lambda image, _: image),
+        verbose=0,
+    )[:, 0]
+    temperature = fit_temperature(logits.astype(np.float64), data.validation_y)
+    best_epoch = state.best_epoch or 0
+    mlflow.log_metrics({"temperature": temperature, "best_epoch": float(best_epoch)})
+    facts = facts.model_copy(update={"temperature": temperature})
+    save_model(folder / MODEL_FILE, with_probability(best, temperature), facts)
+    write_table(folder / HISTORY_FILE, pd.DataFrame(state.history, columns=list(HISTORY)))
+    with replacing(folder / CURVES_FILE) as temporary:
+        curves_figure(state.history, best_epoch, facts.experiment).savefig(temporary, dpi=120)
+    mlflow.log_artifact(str(folder / CURVES_FILE), "training")
+    log_model(folder / MODEL_FILE, facts, data.validation_images[:2])
+
+
+def starting_weights(params: TrainStageParams) -> str | None:
+    """Say which weights the backbone starts from, by content; None for random ones."""
+    return weights_identity(params.experiment.architecture, params.train.transfer)
+
+
+def params_digest(params: TrainStageParams) -> str:
+    """Digest of the values, and of the weights that they name: a path says nothing of what lies there."""
+    return fingerprint(params.model_dump(mode="json"), starting_weights(params))
+
+
+def _facts(params: TrainStageParams, state: TrainingState, digest: str, experiment: str, run_id: str) -> ModelFacts:
+    """Say what the model is made of; its temperature is not known yet."""
+    return ModelFacts(
+        galmorph=__version__,
+        experiment=experiment,
+        architecture=params.experiment.architecture,
+        variant=params.experiment.variant,
+        preprocess=params.preprocess,
+        temperature=1.0,
+        recipe=recipe(params, state.history),
+        seed=params.train.seed,
+        data_digest=digest,
+        params_digest=params_digest(params),
+        git_commit=tracking.git_commit(),
+        run_id=run_id,
+    )
+
+
+def _name_skipped_phases(model: keras.Model, params: TrainStageParams, experiment: str) -> None:
+    """Say in the log and in the run which phases are passed over, and refuse those that cannot be run."""
+    try:
+        planned = planned_phases(params.train, params.experiment, model)
+    except TrainingError as error:
+        raise TrainingError(f"experiments.{experiment}: {error}") from error
+    skipped = [name for name, run in planned if not run]
+    if skipped:
+        _log.warning(
+            "experiments.%s: the phase %s is passed over, as train.transfer.weights is none: a random backbone has no "
+            "features to learn from",
+            experiment,
+            ", ".join(skipped),
+        )
+    mlflow.set_tag("skipped_phases", ", ".join(skipped) or "none")
 
 
 def log_model(file: Path, facts: ModelFacts, example: np.ndarray) -> str:

@@ -56,6 +56,14 @@ def save_model(path: Path, model: keras.Model, facts: ModelFacts) -> None:
             archive.writestr(FACTS_MEMBER, facts.model_dump_json(indent=2))
 
 
+def uncompiled(model: keras.Model) -> keras.Model:
+    """Return a model of the same layers that was never compiled: no loss and no optimiser are copied or saved with it.
+
+    What training minimises may be a class of ours, which a file must not need.
+    """
+    return keras.Model(model.inputs, model.outputs, name=model.name)
+
+
 def load_facts(path: Path) -> ModelFacts:
     """Read a model file's facts without loading the model.
 

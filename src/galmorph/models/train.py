@@ -1,122 +1,34 @@
 """Training: phases of epochs over one model, resumable after any epoch."""
 
+import contextlib
 import math
 import sys
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from galmorph.data.dataset import batches, training_batches
 from galmorph.errors import TrainingError
-from galmorph.models.batch_norm import recalibrate
+from galmorph.models.callbacks import EpochSeeds, Recalibration, Recorder, StopOnNan
+from galmorph.models.devices import Devices, choose_devices, working_copy
+from galmorph.models.features import (
+    KeepFeatures,
+    backbone_of,
+    feature_batches,
+    feature_parts,
+    head_of,
+    in_memory,
+    ordered_feature_batches,
+)
+from galmorph.models.objective import balanced_weights, compile_for, learning_rate
+from galmorph.models.phases import phase_params, planned_phases, set_trainable
+from galmorph.models.state import HISTORY, AfterEpoch, TrainingData, TrainingState, check_trainable
 from galmorph.params import ExperimentParams, PhaseParams, TrainParams
 
-#: Columns of history.csv.
-HISTORY = ("epoch", "phase", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """Prepared images `(N, S, S, 3)` uint8 and targets `(N,)` float32 in {0, 1}, to learn from and to watch."""
-
-    images: np.ndarray
-    y: np.ndarray
-    validation_images: np.ndarray
-    validation_y: np.ndarray
-
-
-@dataclass(frozen=True)
-class TrainingState:
-    """Where training stands after an epoch; JSON can hold it.
-
-    Attributes
-    ----------
-    history
-        A row of `HISTORY` for each epoch finished, over all phases.
-    phase
-        Index of the phase that the last epoch belonged to.
-    best_epoch, best_loss
-        The epoch of this phase with the lowest validation loss; None before the first.
-    """
-
-    history: list[dict[str, Any]] = field(default_factory=list)
-    phase: int = 0
-    best_epoch: int | None = None
-    best_loss: float | None = None
-
-    @property
-    def epoch(self) -> int:
-        """Number of epochs finished."""
-        return len(self.history)
-
-    def epochs_in_phase(self, phase: str) -> int:
-        """Count the finished epochs of a phase."""
-        return sum(row["phase"] == phase for row in self.history)
-
-    def after(self, row: dict[str, Any]) -> "TrainingState":
-        """Return the state after one more epoch."""
-        loss = row["val_loss"]
-        better = self.best_loss is None or loss < self.best_loss
-        return replace(
-            self,
-            history=[*self.history, row],
-            best_epoch=row["epoch"] if better else self.best_epoch,
-            best_loss=loss if better else self.best_loss,
-        )
-
-
-#: Called after each epoch with the model, the state, and the epoch's length in seconds.
-AfterEpoch = Callable[[keras.Model, TrainingState, float], None]
-
-
-def check_trainable(data: TrainingData, params: TrainParams) -> None:
-    """Refuse data that cannot be learned from.
-
-    Raises
-    ------
-    TrainingError
-        When a class is missing in a split, or one batch would hold more than all galaxies.
-    """
-    for name, y in (("train", data.y), ("validation", data.validation_y)):
-        if len(np.unique(y)) < 2:
-            raise TrainingError(
-                f"the {name} split must hold galaxies of both classes. Give more galaxies, or change split.seed. "
-                f"Received: {len(y)} galaxies, {int(y.sum())} of them Elliptical"
-            )
-    if params.batch_size > len(data.y):
-        raise TrainingError(
-            f"train.batch_size must be at most the number of training galaxies, {len(data.y)}. "
-            f"Received: {params.batch_size}"
-        )
-
-
-def balanced_weights(y: np.ndarray) -> dict[int, float]:
-    """Class weights `N / (2 · count)`, as scikit-learn's `class_weight="balanced"`."""
-    return {value: len(y) / (2 * int((y == value).sum())) for value in (0, 1)}
-
-
-def learning_rate(phase: PhaseParams, epoch: int) -> float:
-    """Return the learning rate of an epoch of a phase, counted from 0.
-
-    `cosine` falls from the phase's learning rate to nearly 0 over its epochs (Loshchilov & Hutter 2017,
-    arXiv:1608.03983, without restarts). It depends on the epoch's number only, so that a resumed run follows it too.
-    """
-    if phase.schedule == "constant":
-        return phase.learning_rate
-    return phase.learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / phase.epochs))
-
-
-def compile_for(model: keras.Model, phase: PhaseParams) -> None:
-    """Give the model its loss and optimiser for a phase."""
-    model.compile(
-        optimizer=keras.optimizers.Adam(phase.learning_rate),
-        loss=keras.losses.BinaryCrossentropy(from_logits=True),
-        metrics=[keras.metrics.BinaryAccuracy(threshold=0.0, name="accuracy")],
-    )
+__all__ = ["HISTORY", "AfterEpoch", "TrainingData", "TrainingState", "check_trainable", "train"]
 
 
 def train(
@@ -127,21 +39,31 @@ def train(
     state: TrainingState,
     after_epoch: AfterEpoch,
     best_model: Callable[[], keras.Model],
+    *,
+    optimiser: Sequence[np.ndarray] = (),
+    keep_features: KeepFeatures = in_memory,
+    devices: Devices | None = None,
 ) -> TrainingState:
     """Train through the experiment's phases, going on from `state`.
 
     Parameters
     ----------
     model
-        Ends in its logit; compiled with its optimiser's state when `state` is not the beginning.
+        Ends in its logit; float32. As it was after the state's last epoch.
     data, params, experiment
         What to learn, and how.
     state
         Where to go on.
     after_epoch
-        Keeps what must not be lost: the model and the state.
+        Keeps what must not be lost: the model, its optimiser's values, and the state.
     best_model
         Returns the model as it was after `state.best_epoch`; asked at the end of each phase.
+    optimiser
+        Values of the optimiser's variables after the state's last epoch; empty at the beginning.
+    keep_features
+        Where features of a frozen backbone are kept.
+    devices
+        What to train on; None: what this machine has, in `params.precision`.
 
     Returns
     -------
@@ -151,121 +73,161 @@ def train(
     Raises
     ------
     TrainingError
-        When the loss is not a number.
+        When the data, the phases or the memory do not allow it, or a loss is not a number.
     """
     check_trainable(data, params)
-    for number, name in enumerate(experiment.phases):
+    names = [name for name, run in planned_phases(params, experiment, model) if run]
+    devices = devices or choose_devices(params.precision)
+    for number, name in enumerate(names):
         if number < state.phase:
             continue
         if number > state.phase:
             model = best_model()
             state = replace(state, phase=number, best_epoch=None, best_loss=None)
-        phase: PhaseParams = getattr(params, name)
-        if state.epochs_in_phase(name) == 0:
-            compile_for(model, phase)
-        state = _run_phase(model, data, params, name, phase, state, after_epoch)
+            optimiser = ()
+        phase = phase_params(params, name)
+        last = state.epoch - state.epochs_in_phase(name) + phase.epochs
+        work = _Work(model, data, params, number, name, phase, last, devices, keep_features)
+        with named_memory_errors(params, data.images.shape[1]):
+            state = _run_phase(work, state, after_epoch, optimiser)
     return state
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What a phase is made of; `last` is the number of its last epoch, counted from 1 over all phases."""
+
+    model: keras.Model
+    data: TrainingData
+    params: TrainParams
+    number: int
+    name: str
+    phase: PhaseParams
+    last: int
+    devices: Devices
+    keep_features: KeepFeatures
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a model is fitted to: images for the whole model, or features for the head.
+
+    Attributes
+    ----------
+    training
+        Batches of the epochs to come.
+    validation
+        Batches to watch.
+    calibration
+        Inputs that statistics of batch normalisation are measured on.
+    """
+
+    training: tf.data.Dataset
+    validation: tf.data.Dataset
+    calibration: np.ndarray
+
+
 def _run_phase(
-    model: keras.Model,
-    data: TrainingData,
-    params: TrainParams,
-    name: str,
-    phase: PhaseParams,
-    state: TrainingState,
-    after_epoch: AfterEpoch,
+    work: _Work, state: TrainingState, after_epoch: AfterEpoch, optimiser: Sequence[np.ndarray]
 ) -> TrainingState:
-    last = state.epoch - state.epochs_in_phase(name) + phase.epochs
-    recorder = _Recorder(name, state, params.early_stopping, after_epoch)
-    if recorder.enough() or state.epoch >= last:
+    params, devices = work.params, work.devices
+    working = working_copy(work.model, devices)
+
+    def keep(state: TrainingState, seconds: float) -> None:
+        if working is not work.model:
+            work.model.set_weights(working.get_weights())
+        after_epoch(work.model, state, seconds)
+
+    recorder = Recorder(work.name, work.last, state, params.early_stopping, keep)
+    if recorder.enough():
         return state
-    model.fit(
-        training_batches(
-            data.images, data.y, params.batch_size, params.seed, params.transforms, range(state.epoch, last)
-        ),
-        initial_epoch=state.epoch,
-        epochs=last,
-        steps_per_epoch=math.ceil(len(data.y) / params.batch_size),
-        validation_data=batches(data.validation_images, data.validation_y, params.batch_size),
-        class_weight=balanced_weights(data.y) if params.class_weights else None,
-        callbacks=[
-            keras.callbacks.LearningRateScheduler(lambda epoch, _: learning_rate(phase, epoch - last + phase.epochs)),
-            _EpochSeeds(params.seed),
-            _StopOnNan(),
-            _Recalibration(data.images[: params.batch_norm_images], params.batch_size),
-            recorder,
-        ],
-        shuffle=False,  # the data set has its own order, the same after a resume
-        verbose=1 if sys.stdout.isatty() else 2,
+    frozen, epochs = work.name == "frozen", range(state.epoch, work.last)
+    lesson = features_lesson(work, epochs) if frozen else image_lesson(work.data, params, epochs)
+    with devices.scope():
+        set_trainable(work.model, params, work.name)
+        set_trainable(working, params, work.name)
+        learner = head_of(working) if frozen else working
+        compile_for(learner, params, work.phase, devices.policy == "mixed_float16", optimiser)
+    if learner is not work.model:
+        # Without a loss: this model is not fitted, it carries the optimiser to where it is kept.
+        work.model.compile(optimizer=learner.optimizer)
+    schedule = keras.callbacks.LearningRateScheduler(
+        lambda epoch, _: learning_rate(work.phase, epoch - work.last + work.phase.epochs)
     )
+    fit(learner, lesson, work.data.y, params, epochs, [schedule, recorder])
     return recorder.state
 
 
-class _Recorder(keras.callbacks.Callback):
-    """Keeps the state, hands it on after each epoch, and ends the phase when validation stops getting better."""
-
-    def __init__(self, phase: str, state: TrainingState, patience: int, after_epoch: AfterEpoch) -> None:
-        super().__init__()
-        self.phase, self.state, self.patience, self.after_epoch = phase, state, patience, after_epoch
-        self.started = 0.0
-
-    def enough(self) -> bool:
-        """Whether the best epoch lies `patience` epochs back."""
-        return self.state.best_epoch is not None and self.state.epoch - self.state.best_epoch >= self.patience
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
-        self.started = time.monotonic()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        values = {key: float(value) for key, value in (logs or {}).items()}
-        row = {"epoch": epoch + 1, "phase": self.phase, **{key: values[key] for key in HISTORY[2:6]}}
-        row["learning_rate"] = float(self.model.optimizer.learning_rate)
-        self.state = self.state.after(row)
-        self.after_epoch(self.model, self.state, time.monotonic() - self.started)
-        self.model.stop_training = self.enough()
-
-
-class _EpochSeeds(keras.callbacks.Callback):
-    """Gives dropout a state that depends on the seed, the epoch and the layer only.
-
-    Keras does not save that state with a model: without this, a resumed run would drop other units.
-    """
-
-    def __init__(self, seed: int) -> None:
-        super().__init__()
-        self.seed = seed
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
-        for number, layer in enumerate(self.model.layers):
-            if isinstance(layer, keras.layers.Dropout):
-                state = np.random.SeedSequence((self.seed, epoch, number)).generate_state(2)
-                layer.seed_generator.state.assign(state.astype(layer.seed_generator.state.dtype))
+def fit(
+    learner: keras.Model,
+    lesson: Lesson,
+    y: np.ndarray,
+    params: TrainParams,
+    epochs: range,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> None:
+    """Fit a compiled model to a lesson, for some epochs, numbered from 0; `y` are the training targets `(N,)`."""
+    learner.fit(
+        lesson.training,
+        initial_epoch=epochs.start,
+        epochs=epochs.stop,
+        steps_per_epoch=math.ceil(len(y) / params.batch_size),
+        validation_data=lesson.validation,
+        class_weight=balanced_weights(y) if params.class_weights else None,
+        callbacks=[
+            EpochSeeds(params.seed),
+            StopOnNan(),
+            Recalibration(lesson.calibration, params.batch_size),
+            *callbacks,
+        ],
+        shuffle=False,  # the data set has its own order, the same after a resume
+        verbose=1 if sys.stdout.isatty() else 0,
+    )
 
 
-class _Recalibration(keras.callbacks.Callback):
-    """Measures the batch normalisation statistics anew before each validation."""
-
-    def __init__(self, images: np.ndarray, batch_size: int) -> None:
-        super().__init__()
-        self.images, self.batch_size = images, batch_size
-
-    def on_test_begin(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
-        recalibrate(self.model, self.images, self.batch_size)
+def image_lesson(data: TrainingData, params: TrainParams, epochs: range) -> Lesson:
+    """Images for the whole model."""
+    return Lesson(
+        training_batches(data.images, data.y, params.batch_size, params.seed, params.transforms, epochs),
+        batches(data.validation_images, data.validation_y, params.batch_size),
+        data.images[: params.batch_norm_images],
+    )
 
 
-class _StopOnNan(keras.callbacks.Callback):
-    """Ends training at the first loss that is not a number, and says where."""
+def features_lesson(work: _Work, epochs: range) -> Lesson:
+    """Features for the head, computed once for each view of each image."""
+    data, params = work.data, work.params
+    # On one device: Keras would answer a batch once on each.
+    backbone = backbone_of(working_copy(work.model, replace(work.devices, strategy=None)))
+    length = int(backbone.output_shape[-1])
 
-    epoch = 0
+    def features(name: str, images: np.ndarray, views: int = 0) -> np.ndarray:
+        parts = feature_parts(
+            backbone, images, params.batch_size, f"features of {name} images", views, params.transforms, params.seed
+        )
+        # The phase's number: after a finetune phase the backbone gives other features.
+        return work.keep_features(f"{work.number}-{name}", (max(views, 1), len(images), length), parts)
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002
-        self.epoch = epoch
+    views = params.frozen.augment_views if params.transforms is not None else 0
+    training = features("train", data.images, views)
+    calibration = features("calibration", data.images[: params.batch_norm_images]) if views else training
+    return Lesson(
+        feature_batches(training, data.y, params.batch_size, params.seed, epochs),
+        ordered_feature_batches(
+            features("validation", data.validation_images)[0], data.validation_y, params.batch_size
+        ),
+        calibration[0, : params.batch_norm_images],
+    )
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        loss = (logs or {}).get("loss", 0.0)
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"the loss is not a number in epoch {self.epoch + 1}, batch {batch + 1}. Lower the "
-                f"phase's learning_rate, or look at the images of that batch, and run again. Received: loss {loss}"
-            )
+
+@contextlib.contextmanager
+def named_memory_errors(params: TrainParams, image_size: int) -> Iterator[None]:
+    """Turn "out of memory" into a `TrainingError` that names the settings to lower, and their values."""
+    try:
+        yield
+    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+        raise TrainingError(
+            f"memory ran out. Lower train.batch_size (now {params.batch_size}), preprocess.image_size (now "
+            f"{image_size}) or train.memory_share (now {params.memory_share}) and run again; finished epochs are "
+            f"kept. Received: {str(error).splitlines()[0] if str(error) else type(error).__name__:.200}"
+        ) from error
