@@ -2,10 +2,11 @@
 
 import keras
 import numpy as np
+import pytest
 
 from galmorph.models.layers import image_input, logit
 from galmorph.models.saved import uncompiled
-from galmorph.models.state import TrainingData, TrainingState
+from galmorph.models.state import HISTORY, TrainingData, TrainingState
 from galmorph.models.train import train
 from galmorph.params import ExperimentParams, TrainParams
 
@@ -65,6 +66,13 @@ def phases(*names: str, architecture: str = "resnet50") -> ExperimentParams:
     return ExperimentParams(architecture=architecture, variant="raw", phases=names, overrides={})
 
 
+def copied(model: keras.Model) -> keras.Model:
+    """A model of its own with the same weights."""
+    copy = keras.models.clone_model(uncompiled(model))
+    copy.set_weights(model.get_weights())
+    return copy
+
+
 class Kept:
     """Keeps models in memory as the checkpoints keep them on disk."""
 
@@ -72,17 +80,22 @@ class Kept:
         self.models, self.states, self.optimisers = {}, [], {}
 
     def __call__(self, model, state, seconds):
-        copy = keras.models.clone_model(uncompiled(model))
-        copy.set_weights(model.get_weights())
-        self.models[state.epoch] = copy
+        self.models[state.epoch] = copied(model)
         self.optimisers[state.epoch] = [np.array(variable) for variable in model.optimizer.variables]
         self.states.append(state)
 
     def best(self):
-        return self.models[self.states[-1].best_epoch]
+        return copied(self.models[self.states[-1].best_epoch])
 
 
 def run(model, data, params, experiment, **options):
     """Train from the beginning, and return the last state and what was kept."""
     kept = Kept()
     return train(model, data, params, experiment, TrainingState(), kept, kept.best, **options), kept
+
+
+def assert_same_history(history, expected, rel):
+    """Every column of every epoch, numbers to a relative difference."""
+    assert [(row["epoch"], row["phase"]) for row in history] == [(row["epoch"], row["phase"]) for row in expected]
+    for row, other in zip(history, expected, strict=True):
+        assert [row[name] for name in HISTORY[2:]] == pytest.approx([other[name] for name in HISTORY[2:]], rel=rel)

@@ -61,7 +61,7 @@ class Recorder(keras.callbacks.Callback):
         values = {name: float((logs or {})[key]) for key, name in _LOGGED.items()}
         _check_finite(self.model, values, epoch + 1)
         row = {"epoch": epoch + 1, "phase": self.phase, **values}
-        row["learning_rate"] = float(self.model.optimizer.learning_rate)
+        row["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         self.state = self.state.after(row)
         seconds = time.monotonic() - self.started
         self.keep(self.state, seconds)

@@ -61,7 +61,7 @@ def uncompiled(model: keras.Model) -> keras.Model:
 
     What training minimises may be a class of ours, which a file must not need.
     """
-    return keras.Model(model.inputs, model.outputs, name=model.name)
+    return keras.Model(model.input, model.output, name=model.name)
 
 
 def load_facts(path: Path) -> ModelFacts:

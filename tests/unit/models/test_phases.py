@@ -6,7 +6,7 @@ import pytest
 
 from galmorph.errors import TrainingError
 from galmorph.models.phases import backbone_layers, planned_phases, set_trainable
-from tests.training import phases, run, small, toy, training_data
+from tests.training import copied, phases, run, small, toy, training_data
 
 
 def moved(before: keras.Model, after: keras.Model) -> set[str]:
@@ -42,8 +42,7 @@ def test_what_a_phase_moves(params, names, changes, expected):
     for layer in model.layers:  # statistics that a recalibration would replace
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.set_weights([weight + 0.25 for weight in layer.get_weights()])
-    before = keras.models.clone_model(model)
-    before.set_weights(model.get_weights())
+    before = copied(model)
     state, kept = run(model, training_data(), small(params.train, **changes), phases(*names))
     assert moved(before, kept.models[state.epoch]) == expected
 

@@ -1,0 +1,109 @@
+"""Training an experiment with its files and its MLflow run, in a store of its own."""
+
+import threading
+
+import cv2
+import mlflow
+import pandas as pd
+import pytest
+
+from galmorph.edge.training import run_training, starting_weights
+from galmorph.errors import TrainingError
+from galmorph.models import architectures
+from galmorph.models.saved import load_model
+from galmorph.params import TrainStageParams
+from galmorph.storage import digest_file, write_image
+from tests.training import SIDE, galaxies, phases, small, toy
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A working folder with images, a store, and a small network behind the name resnet50."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(architectures.ARCHITECTURES, "resnet50", lambda _, params: toy(params.seed))
+    for name in ("MLFLOW_RUN_ID", "GALMORPH_PARENT_RUN", "MLFLOW_EXPERIMENT_ID"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    images, y = galaxies(72, 5)
+    for number, image in enumerate(images):
+        write_image(tmp_path / "images" / f"{number}.png", image)
+    (tmp_path / "backbone.h5").write_bytes(b"weights")
+    yield pd.DataFrame(
+        {
+            "CATAID": [str(number) for number in range(72)],
+            "label": ["Elliptical" if value else "Other" for value in y],
+            "split": ["train"] * 48 + ["validation"] * 24,
+        }
+    )
+    mlflow.set_tracking_uri(before)
+
+
+def stage_params(params, experiment, **changes) -> TrainStageParams:
+    preprocess = params.preprocess.model_copy(update={"crop": 1.0, "image_size": SIDE})
+    return TrainStageParams(preprocess=preprocess, train=small(params.train, **changes), experiment=experiment)
+
+
+def trained(tmp_path, galaxies_, stage):
+    (tmp_path / "models").mkdir(exist_ok=True)
+    run_training(tmp_path / "models", galaxies_, tmp_path / "images", "digest", stage, "toy_raw")
+    (run,) = mlflow.search_runs(experiment_names=["galmorph"], output_format="list")
+    return run
+
+
+def test_a_run_says_what_it_was_trained_on_and_with(params, project, tmp_path):
+    stage = stage_params(params, phases("frozen", "finetune"), transfer__weights="backbone.h5")
+    run = trained(tmp_path, project, stage)
+    assert {name: run.data.tags[name] for name in ("weights", "precision", "devices", "skipped_phases")} == {
+        "weights": f"sha256:{digest_file(tmp_path / 'backbone.h5')}",
+        "precision": "float32",
+        "devices": "one device",
+        "skipped_phases": "none",
+    }
+    history = pd.read_csv(tmp_path / "models" / "history.csv")
+    assert history["phase"].tolist() == ["frozen"] * 2 + ["finetune"] * 2
+    model, facts = load_model(tmp_path / "models" / "model.keras")
+    assert facts.params_digest == run.data.tags["params_digest"]
+    assert facts.temperature == pytest.approx(run.data.metrics["temperature"])
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+    assert sorted(path.name for path in (tmp_path / "models").iterdir()) == ["curves.png", "history.csv", "model.keras"]
+
+
+def test_the_curves_are_drawn_and_logged(params, project, tmp_path):
+    run = trained(tmp_path, project, stage_params(params, phases("scratch"), transfer__weights="none"))
+    assert cv2.imread(str(tmp_path / "models" / "curves.png")).shape[:2] == (480, 1080)
+    artifacts = mlflow.MlflowClient().list_artifacts(run.info.run_id, "training")
+    assert [item.path for item in artifacts] == ["training/curves.png"]
+
+
+def test_system_metrics_are_sampled_while_training_and_then_end(params, project, tmp_path):
+    run = trained(tmp_path, project, stage_params(params, phases("scratch"), transfer__weights="none"))
+    assert 0 <= run.data.metrics["system/cpu_utilization_percentage"] <= 100
+    assert run.data.metrics["system/system_memory_usage_megabytes"] > 0
+    assert "SystemMetricsMonitor" not in {thread.name for thread in threading.enumerate()}
+    assert run.info.status == "FINISHED"
+
+
+def test_other_weights_in_the_same_file_are_other_parameters(params, project, tmp_path):
+    stage = stage_params(params, phases("frozen"), transfer__weights="backbone.h5")
+    before = starting_weights(stage)
+    (tmp_path / "backbone.h5").write_bytes(b"other weights")
+    assert starting_weights(stage) != before
+    assert starting_weights(stage_params(params, phases("frozen"), transfer__weights="none")) is None
+    assert starting_weights(stage_params(params, phases("scratch", architecture="regularised_cnn"))) is None
+
+
+def test_a_phase_that_is_passed_over_is_named_in_log_and_run(params, project, tmp_path, caplog):
+    stage = stage_params(params, phases("frozen", "finetune"), transfer__weights="none")
+    run = trained(tmp_path, project, stage)
+    assert run.data.tags["skipped_phases"] == "frozen"
+    assert run.data.tags["weights"] == "random"
+    assert "experiments.toy_raw: the phase frozen is passed over" in caplog.text
+    assert set(pd.read_csv(tmp_path / "models" / "history.csv")["phase"]) == {"finetune"}
+
+
+def test_a_phase_that_cannot_be_run_names_its_row_before_any_image_is_read(params, project, tmp_path):
+    stage = stage_params(params, phases("frozen", architecture="baseline_cnn"))
+    with pytest.raises(TrainingError, match=r"experiments\.toy_raw: the phase frozen needs a backbone"):
+        run_training(tmp_path / "models", project, tmp_path / "none", "digest", stage, "toy_raw")
