@@ -39,7 +39,7 @@ def every_epoch(model, data, params) -> tuple[list[float], list[float]]:
     """Run the frozen backbone in every epoch; seconds and validation loss of each."""
     from galmorph.models.objective import compile_for
     from galmorph.models.phases import set_trainable
-    from galmorph.models.train import fit, image_lesson
+    from galmorph.models.train import fit, image_lesson, side
 
     seconds, losses = [], []
 
@@ -54,7 +54,7 @@ def every_epoch(model, data, params) -> tuple[list[float], list[float]]:
     set_trainable(model, params, "frozen")
     compile_for(model, params, params.frozen, scale_loss=False)
     epochs = range(params.frozen.epochs)
-    fit(model, image_lesson(data, params, epochs), data.y, params, epochs, [Clock()])
+    fit(model, image_lesson(data, params, side(model), epochs), data.y, params, epochs, [Clock()])
     return seconds, losses
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import psutil
 
+from galmorph.edge.memory import free_memory
 from galmorph.errors import TrainingError
 from galmorph.models.features import in_memory
 from galmorph.models.objective import optimiser_values
@@ -112,7 +112,7 @@ class FeatureFiles:
         path = self.folder / f"features-{name}.npy"
         if not path.exists():
             needed = math.prod(shape) * np.dtype(np.float32).itemsize
-            if needed <= self.memory_share * psutil.virtual_memory().available:
+            if needed <= self.memory_share * free_memory():
                 return in_memory(name, shape, parts)
             header = {"descr": np.lib.format.dtype_to_descr(np.dtype("<f4")), "fortran_order": False, "shape": shape}
             # Not through a memory map: on a full disk that ends the process instead of raising an error.

@@ -14,7 +14,7 @@ from mlflow.types import ColSpec, Schema, TensorSpec
 from galmorph import __version__, tracking
 from galmorph.data.dataset import batches, targets
 from galmorph.edge.checkpoints import Checkpoints, FeatureFiles
-from galmorph.edge.images import prepared_images
+from galmorph.edge.images import cache_for, prepared_images, remove_cache
 from galmorph.errors import TrainingError
 from galmorph.models.architectures import build
 from galmorph.models.calibration import fit_temperature
@@ -33,7 +33,7 @@ from galmorph.models.train import (
     train,
 )
 from galmorph.models.weights import weights_identity
-from galmorph.params import TrainStageParams
+from galmorph.params import Fill, TrainStageParams
 from galmorph.storage import fingerprint, replacing, write_table
 
 _log = logging.getLogger(__name__)
@@ -44,8 +44,8 @@ HISTORY_FILE = "history.csv"
 CURVES_FILE = "curves.png"
 
 
-def read_training_data(galaxies: pd.DataFrame, images: Path, params: TrainStageParams) -> TrainingData:
-    """Read the prepared images of the train and validation splits.
+def read_training_data(galaxies: pd.DataFrame, images: Path, params: TrainStageParams, cache: Path) -> TrainingData:
+    """Read the prepared images of the train and validation splits, those to learn from with context for augmentation.
 
     Parameters
     ----------
@@ -53,17 +53,31 @@ def read_training_data(galaxies: pd.DataFrame, images: Path, params: TrainStageP
         `CATAID`, `label`, `split`.
     images
         The folder of the variant's images.
+    cache
+        A folder for them, where they need more than `train.memory_share` of the free memory; see
+        `images.remove_cache`.
     """
     rows = {name: galaxies[galaxies["split"] == name] for name in ("train", "validation")}
     # Looked at before any image is decoded: a wrong split should not cost minutes.
     empty = np.empty((0, params.preprocess.image_size, params.preprocess.image_size, 3), np.uint8)
     y = {name: targets(part["label"].tolist()) for name, part in rows.items()}
     check_trainable(TrainingData(empty, y["train"], empty, y["validation"]), params.train)
-    pixels = {
-        name: prepared_images(images, part["CATAID"], params.preprocess, f"reading {name} images")
-        for name, part in rows.items()
-    }
-    return TrainingData(pixels["train"], y["train"], pixels["validation"], y["validation"])
+
+    def prepared(name: str, context: float, fill: Fill) -> np.ndarray:
+        cataids = rows[name]["CATAID"]
+        return prepared_images(
+            images,
+            cataids,
+            params.preprocess,
+            f"reading {name} images",
+            context=context,
+            fill=fill,
+            cache=cache_for(cache, len(cataids), params.preprocess, context, params.train.memory_share),
+        )
+
+    transforms = params.train.transforms
+    learned = prepared("train", transforms.context, transforms.fill) if transforms else prepared("train", 1.0, "black")
+    return TrainingData(learned, y["train"], prepared("validation", 1.0, "black"), y["validation"])
 
 
 def run_training(
@@ -100,7 +114,7 @@ def run_training(
             else build(params.experiment.architecture, params.preprocess, params.train)
         )
         _name_skipped_phases(model, params, experiment)
-        data = read_training_data(galaxies, images, params)
+        data = read_training_data(galaxies, images, params, folder)
 
         def after_epoch(model: keras.Model, state: TrainingState, seconds: float) -> None:
             checkpoints.keep(model, state)
@@ -124,6 +138,7 @@ def run_training(
         facts = _facts(params, state, digest, experiment, active.info.run_id)
         _finish(folder, checkpoints.best(), data, state, params, facts)
     features.remove()
+    remove_cache(folder)
     checkpoints.remove()
 
 

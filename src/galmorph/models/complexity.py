@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from galmorph.errors import ModelError
-from galmorph.models.transfer import FEATURES
+from galmorph.models.layers import FEATURES
 
 #: Layers that hold weights and multiply nothing but each value by its own: they are not counted.
 _ELEMENTWISE = (keras.layers.BatchNormalization, keras.layers.LayerNormalization)

@@ -12,8 +12,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from galmorph.data.dataset import affine_transforms
-from galmorph.models.phases import FEATURES
+from galmorph.data.augmentation import centre
+from galmorph.data.dataset import augmented_views, rows
+from galmorph.models.layers import FEATURES
 from galmorph.parallel import progress
 from galmorph.params import AugmentationParams
 
@@ -58,7 +59,7 @@ def feature_parts(
     backbone
         From images to features.
     images
-        `(N, S, S, 3)` uint8.
+        `(N, W, W, 3)` uint8, with context around what the backbone takes or without.
     batch_size
         Images at a time.
     description
@@ -75,10 +76,10 @@ def feature_parts(
     numpy.ndarray
         `(b, F)` float32.
     """
+    size = int(backbone.input_shape[1])
     if augmentation is None or not views:
-        inputs = _as_they_are(images, batch_size)
+        inputs = _as_they_are(images, size, batch_size)
     else:
-        size = int(backbone.input_shape[1])
         every = (augmented_views(images, augmentation, size, view, seed, batch_size) for view in range(views))
         inputs = itertools.chain.from_iterable(every)
     total = max(views, 1) * math.ceil(len(images) / batch_size)
@@ -86,26 +87,10 @@ def feature_parts(
         yield np.asarray(backbone.predict_on_batch(batch), np.float32)
 
 
-def _as_they_are(images: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+def _as_they_are(images: np.ndarray, size: int, batch_size: int) -> Iterator[np.ndarray]:
+    seen = centre(images, size)
     for start in range(0, len(images), batch_size):
-        yield images[start : start + batch_size].astype(np.float32)
-
-
-def augmented_views(
-    images: np.ndarray, augmentation: AugmentationParams, image_size: int, view: int, seed: int, batch_size: int
-) -> Iterator[np.ndarray]:
-    """Yield batches of one augmented view of all images, `(b, image_size, image_size, 3)` float32."""
-    for start in range(0, len(images), batch_size):
-        batch = images[start : start + batch_size].astype(np.float32)
-        draws = np.random.default_rng(np.random.SeedSequence((seed, view, start)))
-        yield tf.raw_ops.ImageProjectiveTransformV3(
-            images=batch,
-            transforms=affine_transforms(draws.random((len(batch), 8), np.float32), augmentation, image_size),
-            output_shape=(image_size, image_size),
-            fill_value=0.0,
-            interpolation="BILINEAR",
-            fill_mode="NEAREST",
-        ).numpy()
+        yield rows(seen, slice(start, start + batch_size)).astype(np.float32)
 
 
 def feature_batches(

@@ -7,6 +7,9 @@ All of them are Keras's own layers, so that a saved model loads in safe mode whe
 
 import keras
 
+#: Name of the layer that ends a backbone, `(N, F)`; what comes after it is the head.
+FEATURES = "features"
+
 
 def image_input(image_size: int) -> keras.KerasTensor:
     """`(N, image_size, image_size, 3)` float32 RGB in [0, 255]."""

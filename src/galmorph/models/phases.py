@@ -3,10 +3,8 @@
 import keras
 
 from galmorph.errors import TrainingError
+from galmorph.models.layers import FEATURES
 from galmorph.params import ExperimentParams, FinetuneParams, Phase, PhaseParams, TrainParams
-
-#: The layer whose output a backbone's features are; what comes after it is the head.
-FEATURES = "features"
 
 
 def has_backbone(model: keras.Model) -> bool:

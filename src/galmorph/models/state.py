@@ -16,7 +16,10 @@ HISTORY = ("epoch", "phase", "loss", "accuracy", "val_loss", "val_accuracy", "le
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Prepared images `(N, S, S, 3)` uint8 and targets `(N,)` float32 in {0, 1}, to learn from and to watch."""
+    """Prepared images `(N, S, S, 3)` uint8 and targets `(N,)` float32 in {0, 1}, to learn from and to watch.
+
+    Images to learn from may have context around them: see `data.dataset.prepare`. Either may be memory-mapped.
+    """
 
     images: np.ndarray
     y: np.ndarray

@@ -10,7 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from galmorph.data.dataset import batches, training_batches
+from galmorph.data.augmentation import centre
+from galmorph.data.dataset import batches, rows, training_batches
 from galmorph.errors import TrainingError
 from galmorph.models.callbacks import EpochSeeds, Recalibration, Recorder, StopOnNan
 from galmorph.models.devices import Devices, choose_devices, working_copy
@@ -88,7 +89,7 @@ def train(
         phase = phase_params(params, name)
         last = state.epoch - state.epochs_in_phase(name) + phase.epochs
         work = _Work(model, data, params, number, name, phase, last, devices, keep_features)
-        with named_memory_errors(params, data.images.shape[1]):
+        with named_memory_errors(params, side(model)):
             state = _run_phase(work, state, after_epoch, optimiser)
     return state
 
@@ -142,7 +143,7 @@ def _run_phase(
     if recorder.enough():
         return state
     frozen, epochs = work.name == "frozen", range(state.epoch, work.last)
-    lesson = features_lesson(work, epochs) if frozen else image_lesson(work.data, params, epochs)
+    lesson = features_lesson(work, epochs) if frozen else image_lesson(work.data, params, side(work.model), epochs)
     with devices.scope():
         set_trainable(work.model, params, work.name)
         set_trainable(working, params, work.name)
@@ -185,13 +186,25 @@ def fit(
     )
 
 
-def image_lesson(data: TrainingData, params: TrainParams, epochs: range) -> Lesson:
-    """Images for the whole model."""
+def image_lesson(data: TrainingData, params: TrainParams, size: int, epochs: range) -> Lesson:
+    """Images of `size` pixels for the whole model."""
     return Lesson(
-        training_batches(data.images, data.y, params.batch_size, params.seed, params.transforms, epochs),
+        training_batches(
+            data.images, data.y, params.batch_size, params.seed, params.transforms, epochs, image_size=size
+        ),
         batches(data.validation_images, data.validation_y, params.batch_size),
-        data.images[: params.batch_norm_images],
+        calibration_images(data, params, size),
     )
+
+
+def calibration_images(data: TrainingData, params: TrainParams, size: int) -> np.ndarray:
+    """Training images as inference shows them, `(n, size, size, 3)` uint8, to measure batch normalisation on."""
+    return rows(centre(data.images, size), slice(params.batch_norm_images))
+
+
+def side(model: keras.Model) -> int:
+    """Side in pixels of the images that a model takes."""
+    return int(model.input_shape[1])
 
 
 def features_lesson(work: _Work, epochs: range) -> Lesson:
@@ -210,7 +223,7 @@ def features_lesson(work: _Work, epochs: range) -> Lesson:
 
     views = params.frozen.augment_views if params.transforms is not None else 0
     training = features("train", data.images, views)
-    calibration = features("calibration", data.images[: params.batch_norm_images]) if views else training
+    calibration = features("calibration", calibration_images(data, params, side(backbone))) if views else training
     return Lesson(
         feature_batches(training, data.y, params.batch_size, params.seed, epochs),
         ordered_feature_batches(

@@ -8,12 +8,10 @@ from collections.abc import Callable
 
 import keras
 
-from galmorph.models.layers import image_input, logit
+from galmorph.models.layers import FEATURES, image_input, logit
 from galmorph.models.weights import load_backbone
 from galmorph.params import TransferParams
 
-#: Name of the layer that ends the backbone; its output is `(N, F)`.
-FEATURES = "features"
 #: What keras-applications takes off blue, green and red: the means of ImageNet, of 255.
 _MEANS = (103.939, 116.779, 123.68)
 
