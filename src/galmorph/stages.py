@@ -106,7 +106,8 @@ def denoise(
     with storage.output_folder(images, denoising.fingerprint(galaxies, params, each)) as folder:
         denoised = denoising.fill(folder, raw, galaxies, params, each)
         denoising.write_report(report, folder, raw, galaxies, denoised, each)
-    storage.write_json(card, {**denoising.card(galaxies, denoised, each), **storage.read_json(raw / SOURCE_FILE)})
+    content = denoising.card(galaxies, denoised, params, each)
+    storage.write_json(card, {**content, **storage.read_json(raw / SOURCE_FILE)})
 
 
 def train(splits: Path, images: Path, card: Path, model: Path, params: p.TrainStageParams, each: str) -> None:

@@ -93,7 +93,7 @@ def _denoise_one(folder: Path, raw: Path, params: DenoiserParams, galaxy: tuple[
     return Denoised(storage.digest_file(target), quality(image, truth), quality(storage.read_image(target), truth))
 
 
-def card(galaxies: pd.DataFrame, denoised: Sequence[Denoised], variant: str) -> dict[str, Any]:
+def card(galaxies: pd.DataFrame, denoised: Sequence[Denoised], params: DenoiserParams, variant: str) -> dict[str, Any]:
     """Describe a variant: what it holds, and how it compares with the noise-free truth where that is kept.
 
     Parameters
@@ -102,18 +102,19 @@ def card(galaxies: pd.DataFrame, denoised: Sequence[Denoised], variant: str) -> 
         The accepted rows of the manifest.
     denoised
         What `fill` returned for them.
-    variant
-        The variant's name.
+    params, variant
+        The denoiser, and the name of what it made.
 
     Returns
     -------
     dict
-        `variant`, `images`, `digest` over (CATAID, label, SHA-256 of the denoised file); with truth also `measured`
-        (galaxies that have it), `psnr` (dB) and `ssim`, each with `noisy` and `denoised`: mean, 5th and 95th
-        percentile over the galaxies.
+        `variant`, `denoiser` (its parameters, for whoever must denoise other images in the same way), `images`,
+        `digest` over (CATAID, label, SHA-256 of the denoised file); with truth also `measured` (galaxies that have
+        it), `psnr` (dB) and `ssim`, each with `noisy` and `denoised`: mean, 5th and 95th percentile over the galaxies.
     """
     content: dict[str, Any] = {
         "variant": variant,
+        "denoiser": params.model_dump(mode="json"),
         "images": len(galaxies),
         "digest": data_digest(galaxies["CATAID"], galaxies["label"], (image.sha256 for image in denoised)),
     }

@@ -110,7 +110,8 @@ def test_the_card_tells_quality_against_the_truth(tmp_path):
 
 def test_without_truth_the_card_tells_no_quality(tmp_path):
     card = run(make_raw(tmp_path, with_truth=False))
-    assert sorted(card) == ["digest", "images", "source", "variant"]
+    assert sorted(card) == ["denoiser", "digest", "images", "source", "variant"]
+    assert card["denoiser"] == {"kernel": 3}, "so that whoever has other images can denoise them in the same way"
     assert card["source"] == "archive mine.zip"
 
 
