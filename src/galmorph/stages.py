@@ -125,6 +125,7 @@ def train(splits: Path, images: Path, card: Path, model: Path, params: p.TrainSt
 def evaluate(
     model: Path,
     splits: Path,
+    manifest: Path,
     images: Path,
     card: Path,
     evaluation: Path,
@@ -137,7 +138,14 @@ def evaluate(
 
     with storage.output_folder(evaluation) as folder:
         summary = score_experiment(
-            folder, each, model, storage.read_table(splits), images, storage.read_json(card), params
+            folder,
+            each,
+            model,
+            storage.read_table(splits),
+            storage.read_table(manifest),
+            images,
+            storage.read_json(card),
+            params,
         )
     storage.write_json(record, summary)
 
@@ -245,6 +253,7 @@ STAGES: Mapping[str, Stage] = {
         inputs={
             "model": "models/{experiment}",
             "splits": "data/splits.parquet",
+            "manifest": "data/manifest.parquet",
             "images": "{images}",
             "card": "data/variants/{variant}.json",
         },

@@ -9,6 +9,7 @@ import pandas as pd
 
 from galmorph import tracking
 from galmorph.data.dataset import POSITIVE
+from galmorph.edge.checks import write_shortcuts, write_slices
 from galmorph.edge.images import prepared_images
 from galmorph.edge.reports import write_report
 from galmorph.edge.training import MODEL_FILE
@@ -28,11 +29,12 @@ def score_experiment(
     experiment: str,
     model_folder: Path,
     splits: pd.DataFrame,
+    manifest: pd.DataFrame,
     images: Path,
     card: dict[str, Any],
     params: EvaluateParams,
 ) -> dict[str, Any]:
-    """Answer the validation and test galaxies, and leave predictions, scores, curves and figures in `folder`.
+    """Answer the validation and test galaxies, and leave predictions, scores, checks and figures in `folder`.
 
     Parameters
     ----------
@@ -42,6 +44,8 @@ def score_experiment(
         The experiment and the folder of its model.
     splits
         `CATAID`, `label`, `split`.
+    manifest
+        What validation measured of every galaxy; slices are made of it.
     images
         The folder of the variant's images.
     card
@@ -76,14 +80,23 @@ def score_experiment(
         "predictions_digest": digest_file(folder / "predictions.parquet"),
     }
     metrics = evaluation_record(_facts(facts, record, card["source"]), predictions, params)
+    scored = predictions[predictions["split"] == metrics["scored_split"]]
+    metrics |= {
+        "temperature": facts.temperature,
+        "slices": write_slices(folder, scored, manifest, metrics, params),
+        "shortcuts": write_shortcuts(folder, model, facts.preprocess, images, scored, metrics, params),
+    }
     write_json(folder / "metrics.json", metrics)
     record["metrics_digest"] = digest_file(folder / "metrics.json")
-    _write_report(folder, predictions[predictions["split"] == metrics["scored_split"]], metrics, params)
+    _write_report(folder, scored, metrics, params)
     with tracking.run(experiment, facts.run_id):
         for split in ("validation", "test"):
             if metrics[split] is not None:
                 values = {f"{split}_{name}": metrics[split][name]["value"] for name in _LOGGED}
                 mlflow.log_metrics({name: value for name, value in values.items() if value is not None})
+        if metrics["shortcuts"] is not None:
+            without = metrics["shortcuts"]["without_galaxy"]["accuracy"]["value"]
+            mlflow.log_metric(f"{metrics['scored_split']}_accuracy_without_galaxy", without)
         mlflow.log_artifacts(str(folder), "evaluation")
     return record
 

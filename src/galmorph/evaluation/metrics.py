@@ -21,7 +21,7 @@ from galmorph.evaluation.bootstrap import (
     percentile_interval,
     resample_counts,
 )
-from galmorph.params import EvaluateParams, Label
+from galmorph.params import Label, ScoreParams
 
 #: The two labels, in the order of every table; the first is the one that `p_elliptical` is the probability of.
 CLASSES: tuple[str, str] = get_args(Label)
@@ -64,7 +64,7 @@ class Facts:
     predictions_digest: str
 
 
-def evaluation_record(facts: Facts, predictions: pd.DataFrame, params: EvaluateParams) -> dict[str, Any]:
+def evaluation_record(facts: Facts, predictions: pd.DataFrame, params: ScoreParams) -> dict[str, Any]:
     """Build the content of an experiment's metrics.json.
 
     Parameters
@@ -97,7 +97,7 @@ def evaluation_record(facts: Facts, predictions: pd.DataFrame, params: EvaluateP
     }
 
 
-def score(predictions: pd.DataFrame, params: EvaluateParams) -> dict[str, Any]:
+def score(predictions: pd.DataFrame, params: ScoreParams) -> dict[str, Any]:
     """Score the predictions of one split.
 
     Parameters
@@ -145,7 +145,7 @@ def score(predictions: pd.DataFrame, params: EvaluateParams) -> dict[str, Any]:
     scores = {}
     for name, (value,) in values.items():
         resampled = np.concatenate([part[name] for part in parts])
-        scores[name] = _with_interval(
+        scores[name] = with_interval(
             value,
             calibration_error_interval(value, resampled, by_chance, params.confidence)
             if name == "ece"
@@ -302,10 +302,11 @@ def _ratio(part: Array, whole: Array) -> Array:
     return ratio
 
 
-def _with_interval(value: float, interval: Interval) -> dict[str, float | None]:
-    return {"value": _number(value), "low": _number(interval[0]), "high": _number(interval[1])}
+def with_interval(value: float, interval: Interval) -> dict[str, float | None]:
+    """Lay a score and its interval out as metrics.json holds them."""
+    return {"value": rounded(value), "low": rounded(interval[0]), "high": rounded(interval[1])}
 
 
-def _number(value: float | None) -> float | None:
-    # JSON has no NaN.
+def rounded(value: float | None) -> float | None:
+    """Round to what is written; None where there is no number, since JSON has no NaN."""
     return None if value is None or np.isnan(value) else round(float(value), _DIGITS)

@@ -18,6 +18,9 @@ from galmorph.params.evaluation import (
     ExplainParams,
     RegisterParams,
     SampleParams,
+    ScoreParams,
+    ShortcutParams,
+    SliceParams,
 )
 from galmorph.params.files import Params, check, checked, read_values, with_overrides
 from galmorph.params.preparation import (
@@ -85,10 +88,13 @@ __all__ = [
     "PreprocessParams",
     "RegisterParams",
     "SampleParams",
+    "ScoreParams",
     "Section",
+    "ShortcutParams",
     "SimulateParams",
     "SkyField",
     "SkyParams",
+    "SliceParams",
     "SplitParams",
     "TrainParams",
     "TrainStageParams",

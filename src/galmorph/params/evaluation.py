@@ -7,15 +7,60 @@ from pydantic import Field
 from galmorph.params.base import Architecture, Positive, Section, Share
 from galmorph.params.training import ExperimentParams
 
+Confidence = Annotated[float, Field(gt=0, lt=1)]
 
-class EvaluateParams(Section):
-    """How a model is scored; see `galmorph.evaluation`."""
+
+class ScoreParams(Section):
+    """How answers are scored; see `galmorph.evaluation.metrics`."""
 
     batch_size: Positive
     bootstrap: Positive
-    confidence: Annotated[float, Field(gt=0, lt=1)]
+    confidence: Confidence
     seed: int
     calibration_bins: Positive
+
+
+class SliceParams(Section):
+    """Which galaxies are looked at by themselves; see `galmorph.evaluation.slices`.
+
+    Attributes
+    ----------
+    columns
+        Of the manifest, beside blank channel, apparent size, brightness and nearness to the threshold. Numbers are cut
+        into `quantiles` parts of as many galaxies each, text into its values.
+    min_galaxies
+        A slice with fewer, or that leaves fewer outside, is listed and not tested; values of a text column with fewer
+        are taken together.
+    near_threshold
+        How far from 0.5 `p_elliptical` may lie for the answer to be a near thing.
+    """
+
+    columns: tuple[str, ...]
+    quantiles: Annotated[int, Field(ge=2)]
+    min_galaxies: Positive
+    near_threshold: Annotated[float, Field(gt=0, lt=0.5)]
+
+
+class ShortcutParams(Section):
+    """How it is tested whether a model answers without looking at the galaxy; see `galmorph.evaluation.shortcut`.
+
+    Attributes
+    ----------
+    galaxies
+        At most so many of the scored split.
+    margin
+        How far around its segment a galaxy reaches with its faint wings, as a share of the frame's shorter side.
+    """
+
+    galaxies: Positive
+    margin: Share
+
+
+class EvaluateParams(ScoreParams):
+    """How a model is evaluated; see `galmorph.evaluation`."""
+
+    slices: SliceParams
+    shortcuts: ShortcutParams
 
 
 class CompareParams(Section):

@@ -10,9 +10,9 @@ from galmorph import stages, storage
 from galmorph.edge.comparison import thumbnail
 from galmorph.errors import InputError
 from galmorph.evaluation.metrics import Facts, evaluation_record
-from galmorph.params import CompareStageParams, EvaluateParams, read_values
+from galmorph.params import CompareStageParams, ScoreParams, read_values
 
-EVALUATE = EvaluateParams(batch_size=8, bootstrap=50, confidence=0.95, seed=3, calibration_bins=10)
+EVALUATE = ScoreParams(batch_size=8, bootstrap=50, confidence=0.95, seed=3, calibration_bins=10)
 RECIPE = {
     "weights": "none", "phases": ["scratch"], "epochs": [12], "augmentation": None, "class_weights": True,
 }  # fmt: skip

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from galmorph.evaluation.metrics import Facts, evaluation_record
-from galmorph.params import CompareStageParams, EvaluateParams, read_values
+from galmorph.params import CompareStageParams, EvaluateParams, ShortcutParams, SliceParams, read_values
 
 
 def table(labels: list[str] | np.ndarray, p: list[float] | np.ndarray, split: str = "test") -> pd.DataFrame:
@@ -45,7 +45,15 @@ def draw_fixture() -> Callable[..., pd.DataFrame]:
 
 @pytest.fixture(scope="session")
 def params() -> EvaluateParams:
-    return EvaluateParams(batch_size=8, bootstrap=500, confidence=0.95, seed=3, calibration_bins=10)
+    return EvaluateParams(
+        batch_size=8,
+        bootstrap=500,
+        confidence=0.95,
+        seed=3,
+        calibration_bins=10,
+        slices=SliceParams(columns=(), quantiles=3, min_galaxies=10, near_threshold=0.15),
+        shortcuts=ShortcutParams(galaxies=200, margin=0.04),
+    )
 
 
 #: What a small network was trained with.
