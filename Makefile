@@ -52,4 +52,4 @@ lock: setup ## resolve the requirements again
 	$(LOCK) --extra dev --constraint requirements/pipeline.txt --output-file requirements/dev.txt $(UPGRADE)
 
 clean: ## remove what the pipeline made, not DVC's cache nor the fetched cutouts
-	rm -rf data/raw data/variants data/*.parquet models evaluation explanations reports registration.json
+	rm -rf data/raw data/variants data/*.parquet models evaluation robustness explanations reports registration.json

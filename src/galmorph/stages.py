@@ -167,6 +167,32 @@ def compare(
     compare_experiments(evaluations, records, raw / "images", outputs, params)
 
 
+def robustness(
+    best: Path,
+    models: Path,
+    evaluations: Path,
+    raw: Path,
+    variants: Path,
+    robustness: Path,
+    params: p.RobustnessParams,
+) -> None:
+    """Score the best model on cutouts that are degraded: other sizes, turns, noise, seeing, file formats."""
+    from galmorph.edge.robustness import measure_robustness
+
+    chosen = storage.read_json(best)
+    evaluation = evaluations / chosen["experiment"]
+    with storage.output_folder(robustness) as folder:
+        measure_robustness(
+            folder,
+            models / chosen["experiment"],
+            raw / "images",
+            variants / f"{chosen['variant']}.json",
+            storage.read_table(evaluation / "predictions.parquet"),
+            storage.read_json(evaluation / "metrics.json")["scored_split"],
+            params,
+        )
+
+
 def explain(
     best: Path, models: Path, evaluations: Path, raw: Path, variants: Path, explanations: Path, params: p.ExplainParams
 ) -> None:
@@ -188,14 +214,20 @@ def explain(
 
 
 def register(
-    best: Path, models: Path, evaluations: Path, explanations: Path, registration: Path, params: p.RegisterParams
+    best: Path,
+    models: Path,
+    evaluations: Path,
+    robustness: Path,
+    explanations: Path,
+    registration: Path,
+    params: p.RegisterParams,
 ) -> None:
     """Make the best model a version of the registered model, with its reports, and point the alias at it."""
     from galmorph.edge.registration import register_best
 
     chosen = storage.read_json(best)
     name = chosen["experiment"]
-    made = register_best(chosen, models / name, evaluations / name, explanations / name, params)
+    made = register_best(chosen, models / name, evaluations / name, robustness, explanations / name, params)
     storage.write_json(registration, made)
 
 
@@ -278,6 +310,21 @@ STAGES: Mapping[str, Stage] = {
         packages=("data", "evaluation"),
         through={"evaluations": "records", "raw": "records"},
     ),
+    "robustness": Stage(
+        run=robustness,
+        inputs={
+            "best": "evaluation/best.json",
+            "models": "models",
+            "evaluations": "evaluation",
+            "raw": "data/raw",
+            "variants": "data/variants",
+        },
+        outputs={"robustness": "robustness"},
+        params=p.RobustnessParams,
+        sections=("robustness",),
+        packages=("data", "models", "evaluation"),
+        through={"models": "best", "evaluations": "best", "raw": "best", "variants": "best"},
+    ),
     "explain": Stage(
         run=explain,
         inputs={
@@ -299,6 +346,7 @@ STAGES: Mapping[str, Stage] = {
             "best": "evaluation/best.json",
             "models": "models",
             "evaluations": "evaluation",
+            "robustness": "robustness",
             "explanations": "explanations",
         },
         outputs={"registration": "registration.json"},

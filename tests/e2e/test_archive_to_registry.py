@@ -40,7 +40,7 @@ def project(tmp_path_factory) -> Project:
     for experiment in ("regularised_cnn_raw", "regularised_cnn_median"):
         project.galmorph("train", experiment)
         project.galmorph("evaluate", experiment)
-    for stage in ("compare", "explain", "register"):
+    for stage in ("compare", "robustness", "explain", "register"):
         project.galmorph(stage)
     return project
 

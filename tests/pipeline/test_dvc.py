@@ -45,11 +45,19 @@ def test_a_second_run_does_nothing(finished):
     ("changed", "expected"),
     [
         ("explain.alpha=0.5", {"explain", "register"}),
-        ("register.alias=candidate", {"compare", "explain", "register"}),
+        ("register.alias=candidate", {"compare", "robustness", "explain", "register"}),
+        ("robustness.seed=4", {"robustness", "register"}),
         ("denoise.tv.weight=0.2", {"denoise@tv"}),
         (
             "experiments.regularised_cnn_median.overrides.train.seed=3",
-            {"train@regularised_cnn_median", "evaluate@regularised_cnn_median", "compare", "explain", "register"},
+            {
+                "train@regularised_cnn_median",
+                "evaluate@regularised_cnn_median",
+                "compare",
+                "robustness",
+                "explain",
+                "register",
+            },
         ),
     ],
 )
@@ -99,10 +107,11 @@ def test_metrics_and_plots_tell_the_story(finished, tmp_path):
     shown = metrics[""]["data"]
     assert "evaluation/regularised_cnn_raw/metrics.json" in shown
     assert 0 <= shown["evaluation/regularised_cnn_raw/metrics.json"]["data"]["test"]["accuracy"]["value"] <= 1
+    assert "summary" in shown["robustness/metrics.json"]["data"]
     assert "psnr" in shown["data/variants/nlm.json"]["data"]
     finished.dvc("plots", "show", "--out", str(tmp_path / "plots"))
     page = (tmp_path / "plots" / "index.html").read_text()
-    for plot in ("history.csv", "roc.csv", "calibration.csv", "confusion.csv"):
+    for plot in ("history.csv", "roc.csv", "calibration.csv", "confusion.csv", "curves.csv"):
         assert plot in page
 
 

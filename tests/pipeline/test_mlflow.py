@@ -67,7 +67,8 @@ def test_metrics_are_there_for_every_epoch(run, store, finished):
 
 
 def test_reports_are_artifacts_of_the_run(run, store):
-    assert {item.path for item in store.list_artifacts(run.info.run_id)} >= {"evaluation", "explanations", "best.json"}
+    reports = {"evaluation", "robustness", "explanations", "best.json"}
+    assert {item.path for item in store.list_artifacts(run.info.run_id)} >= reports
     explanations = {item.path for item in store.list_artifacts(run.info.run_id, "explanations")}
     assert {"explanations/report.html", "explanations/sheet.png"} <= explanations
 

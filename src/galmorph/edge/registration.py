@@ -16,7 +16,7 @@ from galmorph.storage import digest_file
 
 
 def register_best(
-    best: dict[str, Any], model: Path, evaluation: Path, explanation: Path, params: RegisterParams
+    best: dict[str, Any], model: Path, evaluation: Path, robustness: Path, explanation: Path, params: RegisterParams
 ) -> dict[str, Any]:
     """Register a model with its reports.
 
@@ -24,7 +24,7 @@ def register_best(
     ----------
     best
         `best.json`: which experiment was chosen, and why.
-    model, evaluation, explanation
+    model, evaluation, robustness, explanation
         The experiment's folders.
 
     Returns
@@ -52,6 +52,7 @@ def register_best(
         )
         source = logged[0].model_uri if logged else _log_again(file, facts)
         mlflow.log_artifacts(str(evaluation), "evaluation")
+        mlflow.log_artifacts(str(robustness), "robustness")
         mlflow.log_artifacts(str(explanation), "explanations")
         mlflow.log_dict(best, "best.json")
         version = register_version(params.model, active.info.run_id, source, tags, params.alias)

@@ -1,10 +1,10 @@
 """How models are scored, compared, explained and registered."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from galmorph.params.base import Architecture, Positive, Section, Share
+from galmorph.params.base import Architecture, Positive, PositiveFloat, Section, Share
 from galmorph.params.training import ExperimentParams
 
 Confidence = Annotated[float, Field(gt=0, lt=1)]
@@ -61,6 +61,55 @@ class EvaluateParams(ScoreParams):
 
     slices: SliceParams
     shortcuts: ShortcutParams
+
+
+class RobustnessParams(Section):
+    """How far the cutouts of the chosen model are degraded; see `galmorph.evaluation.degrade`.
+
+    Attributes
+    ----------
+    galaxies, seed
+        At most so many of the scored split, drawn by a hash of the seed and the id.
+    zoom
+        Apparent sizes: at 2 the galaxy looks twice as large.
+    flat_zoom
+        Between these the summary looks for the largest loss.
+    rotation
+        Degrees, anticlockwise.
+    brightness
+        What the image is multiplied by.
+    noise
+        Standard deviation of what is added, of 255.
+    blur
+        Standard deviation of a Gaussian, pixels of the full frame.
+    jpeg
+        Quality, of 100.
+    padding
+        Sides of the frame after it was surrounded with black, in its own.
+    """
+
+    galaxies: Positive
+    seed: int
+    batch_size: Positive
+    bootstrap: Positive
+    confidence: Confidence
+    zoom: tuple[Annotated[float, Field(ge=0.1, le=10)], ...]
+    flat_zoom: tuple[PositiveFloat, PositiveFloat]
+    rotation: tuple[Annotated[float, Field(ge=-180, le=180)], ...]
+    brightness: tuple[PositiveFloat, ...]
+    noise: tuple[PositiveFloat, ...]
+    blur: tuple[PositiveFloat, ...]
+    jpeg: tuple[Annotated[int, Field(ge=1, le=100)], ...]
+    padding: tuple[Annotated[float, Field(gt=1, le=4)], ...]
+
+    @model_validator(mode="after")
+    def _something_to_measure(self) -> Self:
+        low, high = self.flat_zoom
+        if not any(low <= zoom <= high for zoom in self.zoom):
+            raise ValueError(
+                f"zoom must have a level within flat_zoom, {low:g} to {high:g}. Received: {list(self.zoom)}"
+            )
+        return self
 
 
 class CompareParams(Section):

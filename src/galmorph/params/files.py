@@ -10,7 +10,13 @@ from ruamel.yaml.error import YAMLError
 from galmorph.errors import ParamsError
 from galmorph.params.acquisition import AcquireParams
 from galmorph.params.base import Section, merged
-from galmorph.params.evaluation import CompareParams, EvaluateParams, ExplainParams, RegisterParams
+from galmorph.params.evaluation import (
+    CompareParams,
+    EvaluateParams,
+    ExplainParams,
+    RegisterParams,
+    RobustnessParams,
+)
 from galmorph.params.preparation import DenoiseParams, SplitParams, ValidateParams
 from galmorph.params.training import ExperimentParams, PreprocessParams, TrainParams, TrainStageParams
 
@@ -29,6 +35,7 @@ class Params(Section):
     experiments: Annotated[dict[str, ExperimentParams], Field(min_length=1)]
     evaluate: EvaluateParams
     compare: CompareParams
+    robustness: RobustnessParams
     explain: ExplainParams
     register_: Annotated[RegisterParams, Field(alias="register")]
 
