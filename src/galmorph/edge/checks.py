@@ -87,20 +87,32 @@ def write_shortcuts(
         both = np.concatenate([view for view in views if view is not None])  # (2 N, S, S, 3)
         _, p = predict_logits(model, both, params.batch_size)
         answers[["without_galaxy", "without_surroundings"]] = p.reshape(-1, 2)
-        _draw(folder, answers["CATAID"].tolist()[:_SHOWN], images, preprocess, metrics["experiment"], params)
+        _draw(folder, _shown(answers), images, preprocess, metrics["experiment"], params)
     record = shortcut_record(answers, int((~found).sum()), params)
     if sentence := shortcut_warning(record):
         logger.warning("%s: %s", metrics["experiment"], sentence)
     return record
 
 
+def _shown(answers: pd.DataFrame) -> list[tuple[str, str]]:
+    """Id and label of a few galaxies, the classes in turn."""
+    turn = answers.groupby("label").cumcount().to_numpy()
+    rows = answers.iloc[np.argsort(turn, kind="stable")[:_SHOWN]]
+    return list(zip(rows["CATAID"], rows["label"], strict=True))
+
+
 def _draw(
-    folder: Path, cataids: list[str], images: Path, preprocess: PreprocessParams, title: str, params: EvaluateParams
+    folder: Path,
+    galaxies: list[tuple[str, str]],
+    images: Path,
+    preprocess: PreprocessParams,
+    title: str,
+    params: EvaluateParams,
 ) -> None:
     shown = []
-    for cataid in cataids:
+    for cataid, label in galaxies:
         image = read_image(image_path(images, cataid))
         changed = masked(image, params.shortcuts.margin, params.seed, cataid)
         if changed is not None:
-            shown.append((cataid, image, changed))
+            shown.append((f"{cataid}, {label}", image, changed))
     write_bytes(folder / "figures" / "shortcuts.png", png(shortcut_figure(shown, preprocess, title)))

@@ -83,7 +83,7 @@ def shortcut_warning(record: dict[str, Any] | None) -> str | None:
 
 
 def _answered(answers: pd.DataFrame, kind: str) -> pd.DataFrame:
-    """Return the answers to one kind of cutout as a table of predictions."""
+    """Return the answers to one kind of cutout as a table of predictions; of which split plays no part here."""
     p = answers[kind].to_numpy(np.float64)
     return answers[["CATAID", "label"]].assign(
         split="test", p_elliptical=p, logit=np.nan, predicted=np.where(p >= 0.5, *CLASSES)
