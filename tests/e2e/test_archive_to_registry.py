@@ -61,6 +61,11 @@ def test_the_line_ends_in_a_registered_model_with_its_reports(project):
     assert registration["version"] == 1
     name = registration["tags"]["experiment"]
     assert (project.folder / "explanations" / name / "report.html").stat().st_size > 10_000
+    complexity = json.loads((project.folder / "evaluation" / name / "complexity.json").read_text())
+    assert complexity["architecture"] == "regularised_cnn"
+    assert complexity["layers"]["Conv2D"] > 0
+    assert complexity["flops"] > complexity["parameters"]["total"] > 0
+    assert complexity["images_per_second"] > 0
     board = (project.folder / "evaluation/leaderboard.md").read_text()
     assert "regularised_cnn_raw" in board
     assert "0.9229" in board or "0.923" in board, "the published figures stand beside ours"

@@ -15,6 +15,7 @@ from galmorph.edge.reports import write_report
 from galmorph.edge.training import MODEL_FILE
 from galmorph.errors import ModelError
 from galmorph.evaluation.metrics import Facts, evaluation_record
+from galmorph.models.complexity import complexity, images_per_second
 from galmorph.models.predict import predict_logits
 from galmorph.models.saved import ModelFacts, load_model
 from galmorph.params import EvaluateParams
@@ -22,6 +23,9 @@ from galmorph.storage import digest_file, write_json, write_table
 
 #: The scores that MLflow lists for a run, beside its training curves.
 _LOGGED = ("accuracy", "balanced_accuracy", "roc_auc", "pr_auc", "brier", "ece", "loss")
+
+#: How long a model's speed is measured: enough for a median, little beside the scoring.
+_SPEED_SECONDS = 1.0
 
 
 def score_experiment(
@@ -74,6 +78,8 @@ def score_experiment(
     logits, p_elliptical = predict_logits(model, prepared, params.batch_size)
     predictions = predictions_table(held_out, logits, p_elliptical)
     write_table(folder / "predictions.parquet", predictions)
+    speed = images_per_second(model, params.batch_size, _SPEED_SECONDS)
+    write_json(folder / "complexity.json", {**complexity(model), **speed})
     record: dict[str, str] = {
         "experiment": experiment,
         "model_digest": digest_file(file),
