@@ -133,7 +133,9 @@ def ordered_feature_batches(features: np.ndarray, y: np.ndarray, batch_size: int
 
     def rows() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for start in range(0, len(y), batch_size):
-            yield features[start : start + batch_size], y[start : start + batch_size, None]
+            # Copies: TensorFlow takes over what it is given, and may compute in it.
+            chosen = slice(start, start + batch_size)
+            yield np.array(features[chosen]), np.array(y[chosen, None])
 
     return _batches(rows, features.shape[-1], math.ceil(len(y) / batch_size))
 
