@@ -14,6 +14,9 @@ from galmorph.params import MedianParams, PreprocessParams, ValidateParams
 SIDE = 64
 MEDIAN = MedianParams(kernel=3)
 EXPERIMENT = "small"
+RECIPE = {
+    "weights": "none", "phases": ["scratch"], "epochs": [1], "augmentation": None, "class_weights": False,
+}  # fmt: skip
 PREPROCESS = PreprocessParams(crop=0.75, image_size=16)
 
 
@@ -74,7 +77,7 @@ def write_model(path: Path, card: Path, variant: str, means: list[float]) -> Non
     facts = ModelFacts.model_validate(
         {
             "galmorph": "0", "experiment": EXPERIMENT, "architecture": "baseline_cnn", "variant": variant,
-            "preprocess": PREPROCESS.model_dump(), "temperature": 2.0, "seed": 1,
+            "preprocess": PREPROCESS.model_dump(), "temperature": 2.0, "recipe": RECIPE, "seed": 1,
             "data_digest": storage.read_json(card)["digest"], "params_digest": "p" * 64, "git_commit": None,
             "run_id": None,
         }

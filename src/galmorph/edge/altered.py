@@ -76,7 +76,8 @@ def _degraded_view(
     seed: int,
     cataid: str,
 ) -> np.ndarray:
-    from galmorph.evaluation.degrade import degrade, view, zoomed
+    from galmorph.data.dataset import prepare
+    from galmorph.evaluation.degrade import degrade, view
 
     def denoised(image: np.ndarray) -> np.ndarray:
         if denoiser is None:
@@ -87,7 +88,7 @@ def _degraded_view(
 
     image = storage.read_image(storage.image_path(raw, cataid))
     asis = denoised(image)
-    views = [zoomed(asis, preprocess, 1.0)]
+    views = [prepare(asis, preprocess)]
     for setting in settings:
         changed = degrade(image, setting, seed, cataid)
         # What is left as it is (a zoom looks at the frame, and does not change it) need not be denoised again.

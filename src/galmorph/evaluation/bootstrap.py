@@ -98,7 +98,7 @@ def calibration_errors_by_chance(p: Array, bins: np.ndarray, resamples: int, see
     return np.concatenate(parts).sum(1) / len(p)  # type: ignore[no-any-return]
 
 
-def paired_differences(
+def accuracy_changes(
     right: np.ndarray, before: np.ndarray, resamples: int, confidence: float, seed: int
 ) -> tuple[Array, list[Interval]]:
     """Differences of accuracy on the same galaxies, with percentile intervals over resampled galaxies.

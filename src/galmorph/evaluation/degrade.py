@@ -78,26 +78,7 @@ def degrade(image: np.ndarray, setting: Setting, seed: int, name: str) -> np.nda
 
 def view(frame: np.ndarray, setting: Setting, preprocess: PreprocessParams) -> np.ndarray:
     """Crop and resize what the model sees, `(image_size, image_size, 3)` uint8; nearer or farther under `zoom`."""
-    return zoomed(frame, preprocess, setting.level if setting.kind == "zoom" else 1.0)
-
-
-def zoomed(image: np.ndarray, preprocess: PreprocessParams, zoom: float) -> np.ndarray:
-    """Prepare a cutout as if the galaxy looked `zoom` times as large.
-
-    The square that is cropped has `crop / zoom` of the frame's shorter side. Where it reaches past the frame it is
-    black. A zoom of 1 is `data.dataset.prepare`.
-    """
-    height, width = image.shape[:2]
-    side = max(1, round(preprocess.crop / zoom * min(height, width)))
-    if side > min(height, width):
-        # Floor division, as in `crop_box`, so that the centre stays where it is at every side.
-        top, left = max(0, -((height - side) // 2)), max(0, -((width - side) // 2))
-        bottom, right = max(0, side - height - top), max(0, side - width - left)
-        image = cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(0, 0, 0))
-        height, width = image.shape[:2]
-    top, left = (height - side) // 2, (width - side) // 2
-    square = image[top : top + side, left : left + side]
-    return prepare(square, PreprocessParams(crop=1.0, image_size=preprocess.image_size))
+    return prepare(frame, preprocess, zoom=setting.level if setting.kind == "zoom" else 1.0)
 
 
 def rotated(image: np.ndarray, degrees: float) -> np.ndarray:

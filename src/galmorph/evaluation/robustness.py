@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from galmorph.evaluation.bootstrap import paired_differences, wilson_interval
+from galmorph.evaluation.bootstrap import accuracy_changes, wilson_interval
 from galmorph.evaluation.degrade import KINDS, Setting
 from galmorph.evaluation.metrics import rounded, with_interval
 from galmorph.params import RobustnessParams
@@ -52,7 +52,7 @@ def robustness_curves(
     n = len(undegraded)
     accuracy = right.mean(0)
     low, high = wilson_interval(accuracy, np.full(len(settings), n), params.confidence)
-    difference, intervals = paired_differences(right, undegraded, params.bootstrap, params.confidence, params.seed)
+    difference, intervals = accuracy_changes(right, undegraded, params.bootstrap, params.confidence, params.seed)
     ends = np.array(intervals, dtype=np.float64)  # None becomes NaN
     return pd.DataFrame(
         {

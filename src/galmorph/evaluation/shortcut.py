@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from galmorph.evaluation.bootstrap import paired_differences, wilson_interval
+from galmorph.evaluation.bootstrap import accuracy_changes, wilson_interval
 from galmorph.evaluation.metrics import CLASSES, score, with_interval
 from galmorph.evaluation.significance import better_than
 from galmorph.params import EvaluateParams
@@ -96,5 +96,5 @@ def _accuracy(right: np.ndarray, params: EvaluateParams) -> dict[str, float | No
 
 
 def _difference(right: np.ndarray, before: np.ndarray, params: EvaluateParams) -> dict[str, float | None]:
-    (value,), (interval,) = paired_differences(right[:, None], before, params.bootstrap, params.confidence, params.seed)
+    (value,), (interval,) = accuracy_changes(right[:, None], before, params.bootstrap, params.confidence, params.seed)
     return with_interval(value, interval)

@@ -1,6 +1,4 @@
-"""Exact tests of counts, and what many tests at once do to them."""
-
-from collections.abc import Sequence
+"""Exact one-sided tests of counts: is a part worse than the rest, is one set of answers better than another."""
 
 import numpy as np
 from scipy.stats import binomtest, fisher_exact
@@ -44,27 +42,3 @@ def better_than(right: np.ndarray, other_right: np.ndarray) -> float:
     if not for_first + against:
         return 1.0
     return float(binomtest(for_first, for_first + against, 0.5, alternative="greater").pvalue)
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust p-values for being many: any of them below α then means one false alarm with probability α at most.
-
-    Parameters
-    ----------
-    p_values
-        Of all tests that were made together.
-
-    Returns
-    -------
-    list of float
-        In the same order, at most 1 (Holm 1979, "A simple sequentially rejective multiple test procedure",
-        Scandinavian Journal of Statistics 6, 65).
-    """
-    order = np.argsort(p_values, kind="stable")
-    adjusted = np.empty(len(p_values))
-    largest = 0.0
-    for rank, index in enumerate(order):
-        # A larger p-value never comes out below a smaller one.
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = largest
-    return [float(value) for value in adjusted]

@@ -14,8 +14,9 @@ import pandas as pd
 
 from galmorph.errors import InputError, ParamsError
 from galmorph.evaluation.bootstrap import wilson_interval
+from galmorph.evaluation.mcnemar import holm
 from galmorph.evaluation.metrics import CLASSES, rounded
-from galmorph.evaluation.significance import holm, worse_than_rest
+from galmorph.evaluation.significance import worse_than_rest
 from galmorph.params import EvaluateParams, SliceParams
 
 #: What `slice_table` gives of each slice.

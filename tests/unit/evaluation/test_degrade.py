@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from galmorph.data.dataset import crop_box, prepare
-from galmorph.evaluation.degrade import KINDS, Setting, degrade, rotated, settings, view, zoomed
+from galmorph.evaluation.degrade import KINDS, Setting, degrade, rotated, settings, view
 from galmorph.params import PreprocessParams, check
 
 PREPROCESS = PreprocessParams(crop=0.6, image_size=32)
@@ -40,19 +40,11 @@ def test_the_neutral_level_changes_nothing(image, kind):
     np.testing.assert_array_equal(view(image, Setting("zoom", 1.0), PREPROCESS), prepare(image, PREPROCESS))
 
 
-@pytest.mark.parametrize("shape", [(100, 100), (99, 100), (100, 87), (61, 120), (33, 33)])
-@pytest.mark.parametrize("crop", [0.31, 0.6, 1.0])
-def test_no_zoom_is_prepare_for_any_frame(shape, crop):
-    frame = np.random.default_rng(0).integers(0, 255, (*shape, 3), np.uint8)
-    preprocess = PreprocessParams(crop=crop, image_size=24)
-    np.testing.assert_array_equal(zoomed(frame, preprocess, 1.0), prepare(frame, preprocess))
-
-
 @pytest.mark.parametrize("zoom", [0.4, 0.6, 0.75, 1.35, 1.7, 3.0])
 def test_a_disc_looks_zoom_times_as_large_and_stays_in_the_middle(zoom):
     frame = np.zeros((300, 300, 3), np.uint8)
     cv2.circle(frame, (150, 150), 20, (255, 255, 255), -1)
-    seen = zoomed(frame, PreprocessParams(crop=0.6, image_size=180), zoom)[..., 0] / 255
+    seen = view(frame, Setting("zoom", zoom), PreprocessParams(crop=0.6, image_size=180))[..., 0] / 255
     # At no zoom a pixel of the frame is one of the view.
     assert np.sqrt(seen.sum() / (frame[..., 0] / 255).sum()) == pytest.approx(zoom, rel=0.01)
     y, x = np.mgrid[:180, :180]
@@ -63,7 +55,7 @@ def test_a_disc_looks_zoom_times_as_large_and_stays_in_the_middle(zoom):
 @pytest.mark.parametrize("shape", [(90, 90), (90, 121), (121, 90), (91, 90)])
 def test_past_the_frame_it_is_black(shape):
     frame = np.full((*shape, 3), 200, np.uint8)
-    seen = zoomed(frame, PreprocessParams(crop=1.0, image_size=100), 0.5)[..., 0]
+    seen = view(frame, Setting("zoom", 0.5), PreprocessParams(crop=1.0, image_size=100))[..., 0]
     side = min(shape)
     rows, columns = seen.max(1) > 100, seen.max(0) > 100
     assert rows.sum() == pytest.approx(100 * min(1, shape[0] / (2 * side)), abs=2)

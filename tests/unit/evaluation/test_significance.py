@@ -3,7 +3,7 @@ from math import comb
 import numpy as np
 import pytest
 
-from galmorph.evaluation.significance import better_than, holm, worse_than_rest
+from galmorph.evaluation.significance import better_than, worse_than_rest
 
 
 def test_fisher_by_hand():
@@ -26,9 +26,3 @@ def test_sign_test_by_hand():
 
 def test_answers_that_do_not_differ():
     assert better_than(np.array([True, False]), np.array([True, False])) == 1.0
-
-
-def test_holm_by_hand():
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.6, 0.9]) == [1.0, 1.0]
-    assert holm([]) == []
