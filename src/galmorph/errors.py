@@ -14,6 +14,7 @@ Catch `GalmorphError` to catch them all::
     ├── SplitError              the galaxies cannot be split as asked
     ├── ModelError              a model file or a layer of it is not what was asked for
     ├── TrainingError           training cannot start or go on
+    ├── TuningError             a study cannot be begun, joined or gone on with
     ├── UpstreamError           DVC could not make what a command builds on
     ├── TrackingError           MLflow cannot be used as asked
     └── StorageError            nothing could be written: no space left, no permission
@@ -62,6 +63,10 @@ class ModelError(GalmorphError):
 
 class TrainingError(GalmorphError):
     """Training cannot start or go on."""
+
+
+class TuningError(GalmorphError):
+    """A study cannot be begun, joined or gone on with."""
 
 
 class UpstreamError(GalmorphError):

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import Field, ValidationError
+from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -19,6 +20,7 @@ from galmorph.params.evaluation import (
 )
 from galmorph.params.preparation import DenoiseParams, SplitParams, ValidateParams
 from galmorph.params.training import ExperimentParams, PreprocessParams, TrainParams, TrainStageParams
+from galmorph.params.tuning import TuneParams
 
 Model = TypeVar("Model", bound=Section)
 
@@ -38,6 +40,7 @@ class Params(Section):
     robustness: RobustnessParams
     explain: ExplainParams
     register_: Annotated[RegisterParams, Field(alias="register")]
+    tune: TuneParams
 
 
 def read_values(path: Path) -> dict[str, Any]:
@@ -128,14 +131,16 @@ def _problem(model: type[Section], detail: Any) -> str:
 
 
 def _known_keys(model: type[Section], location: tuple[int | str, ...]) -> list[str]:
-    """Return the keys of the model at `location`; steps that are not fields (list items, unions) are passed over."""
-    here: type[Section] | None = model
+    """Return the keys of the models at `location`; steps that are not fields (list items, unions) are passed over."""
+    here = [model]
     for step in location:
-        fields = {field.alias or name: field for name, field in here.model_fields.items()} if here else {}
-        if step in fields:
-            annotation = fields[str(step)].annotation
-            here = next((found for found in _models_in(annotation)), None)
-    return sorted(field.alias or name for name, field in here.model_fields.items()) if here else []
+        annotations = [field.annotation for name, field in _fields(here) if name == step]
+        here = [found for annotation in annotations for found in _models_in(annotation)] if annotations else here
+    return sorted({name for name, _ in _fields(here)})
+
+
+def _fields(models: list[type[Section]]) -> list[tuple[str, FieldInfo]]:
+    return [(field.alias or name, field) for model in models for name, field in model.model_fields.items()]
 
 
 def _models_in(annotation: Any) -> list[type[Section]]:

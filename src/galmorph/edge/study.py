@@ -1,0 +1,242 @@
+"""The study in its database: made once, joined by workers, and held to what it was made for."""
+
+import contextlib
+import logging
+import sqlite3
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from galmorph.errors import TuningError
+from galmorph.models.sampler import SeededTPE, pruner, was_cut_short
+from galmorph.models.tune import differences
+from galmorph.params import TuneParams
+
+log = logging.getLogger(__name__)
+
+#: Attributes of the study: what it was made for, and the MLflow run that its trials are children of.
+IDENTITY, RUN_ID = "made_for", "run_id"
+#: Attributes of a trial: which attempt at these values it is, and its MLflow run.
+ATTEMPT, TRIAL_RUN_ID = "attempt", "run_id"
+_POSTGRESQL = "postgresql+psycopg"
+
+
+def counted(study: optuna.Study) -> int:
+    """Count the trials that came to an end by themselves: finished, pruned or failed."""
+    return sum(trial.state.is_finished() and not was_cut_short(trial) for trial in study.get_trials(deepcopy=False))
+
+
+def running(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the trials that are under way, or whose process died."""
+    return study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+
+
+def database(storage: str) -> URL:
+    """Read a storage's URL; PostgreSQL gets the driver that galmorph requires.
+
+    Raises
+    ------
+    TuningError
+        When it is not the URL of a database that is supported.
+    """
+    try:
+        url = make_url(storage)
+    except ArgumentError:
+        url = None
+    if url is not None and url.drivername in ("postgresql", "postgres", _POSTGRESQL):
+        return url.set(drivername=_POSTGRESQL)
+    # Not shown: a URL may hold a password.
+    kind = url.drivername if url is not None else "something that is not a URL"
+    if url is None or url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+        raise TuningError(
+            "tune.storage must be sqlite:///FILE for one worker, or postgresql://USER@HOST/DATABASE for several. "
+            f"Received: {kind}"
+        )
+    return url
+
+
+def shown(url: URL) -> str:
+    """Return a URL as text, without its password."""
+    return url.render_as_string(hide_password=True)
+
+
+@contextlib.contextmanager
+def sole_worker(url: URL) -> Iterator[None]:
+    """Hold a file database for one process at a time; other databases see to that themselves.
+
+    Raises
+    ------
+    TuningError
+        When another process holds it.
+    """
+    if url.get_backend_name() != "sqlite":
+        yield
+        return
+    file = Path(str(url.database))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # SQLite's own lock on a file beside it: let go by the system whenever the process ends, on every platform.
+    lock = sqlite3.connect(file.with_name(f".{file.name}.lock"), timeout=0)
+    with contextlib.closing(lock):
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            raise TuningError(f"{_sqlite_is_for_one(url)} Received: another `galmorph tune` is at work") from error
+        yield
+
+
+def refuse_workers_on_sqlite(url: URL) -> None:
+    """Refuse a second worker on a database that cannot take two.
+
+    Raises
+    ------
+    TuningError
+        When it is SQLite.
+    """
+    if url.get_backend_name() == "sqlite":
+        raise TuningError(f"{_sqlite_is_for_one(url)} Received: --worker")
+
+
+def _sqlite_is_for_one(url: URL) -> str:
+    return (
+        f"{shown(url)}: SQLite is for one worker at a time. For several, give all of them one PostgreSQL database: "
+        "--storage postgresql://USER@HOST/DATABASE (docs/tuning.md says how to get one)."
+    )
+
+
+def open_study(tune: TuneParams, url: URL, epochs: int, create: bool) -> optuna.Study:
+    """Connect to the study; make it where `create` allows.
+
+    Parameters
+    ----------
+    tune
+        What it is called, and how it samples and prunes.
+    url
+        Of its database.
+    epochs
+        Of a trial that is not pruned.
+    create
+        Whether tables and study are made when they are missing: by one process only, before the others come.
+
+    Raises
+    ------
+    TuningError
+        When the database cannot be used, or holds no such study.
+    """
+    optuna.logging.disable_default_handler()
+    optuna.logging.enable_propagation()
+    # It prints a traceback of every failure that is passed over; `edge.trials` says in a line what went wrong.
+    logging.getLogger("optuna.study._optimize").setLevel(logging.ERROR)
+    sampler = SeededTPE(tune.seed, tune.startup_trials)
+    where = shown(url)
+    try:
+        storage = _storage(tune, url, create)
+        if create:
+            return optuna.create_study(
+                storage=storage,
+                study_name=tune.study,
+                direction="minimize" if tune.metric == "loss" else "maximize",
+                sampler=sampler,
+                pruner=pruner(tune, epochs),
+                load_if_exists=True,
+            )
+        return optuna.load_study(study_name=tune.study, storage=storage, sampler=sampler, pruner=pruner(tune, epochs))
+    except (NoSuchModuleError, ImportError) as error:
+        raise TuningError(f"{where}: the database's driver is missing. Install psycopg. Received: {error}") from error
+    except (KeyError, SQLAlchemyError, StorageInternalError, RuntimeError) as error:
+        remedy = (
+            "check tune.storage, and that the database answers and lets this user make tables"
+            if create
+            else f"there must be a study {tune.study!r}: start `galmorph tune` (or `galmorph tune --trials 0`) first, "
+            "and its workers when it is at work"
+        )
+        raise TuningError(f"{where}: {remedy}. Received: {_plain(error)}") from error
+
+
+def _storage(tune: TuneParams, url: URL, create: bool) -> optuna.storages.RDBStorage:
+    alone = url.get_backend_name() == "sqlite"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # the heartbeat
+        return optuna.storages.RDBStorage(
+            url.render_as_string(hide_password=False),
+            engine_kwargs={} if alone else {"pool_pre_ping": True},
+            heartbeat_interval=None if alone else tune.heartbeat.interval,
+            grace_period=None if alone else tune.heartbeat.grace,
+            heartbeat_stale_trial_callback=lambda study, trial: give_up(study, trial, tune.retries),
+            skip_table_creation=not create,
+        )
+
+
+def claim(study: optuna.Study, identity: Mapping[str, str], start: Mapping[str, Any]) -> None:
+    """Write down what a new study is for, and queue the experiment as it is as its first trial.
+
+    Raises
+    ------
+    TuningError
+        When the study was made for something else.
+    """
+    if IDENTITY not in study.user_attrs:
+        if start:
+            study.enqueue_trial(dict(start), skip_if_exists=True)
+        study.set_user_attr(IDENTITY, dict(identity))
+    check_identity(study, identity)
+
+
+def check_identity(study: optuna.Study, identity: Mapping[str, str]) -> None:
+    """Refuse a study whose trials would not be comparable with new ones.
+
+    Raises
+    ------
+    TuningError
+        Naming each key that differs.
+    """
+    found = differences(study.user_attrs.get(IDENTITY, {}), identity)
+    if found:
+        raise TuningError(
+            f"the study {study.study_name!r} was made for something else, its trials cannot be compared with new ones. "
+            "Give the new one a name of its own (tune.study), or delete the old one (`optuna delete-study`). "
+            f"Received: {'; '.join(found)}"
+        )
+
+
+def give_up(study: optuna.Study, trial: FrozenTrial, retries: int) -> None:
+    """End the MLflow run of a trial whose process died, and queue its values again."""
+    attempt = int(trial.user_attrs.get(ATTEMPT, 1))
+    again = attempt <= retries and bool(trial.params)
+    log.warning("trial %d was cut short and is marked FAIL%s", trial.number, "; it is run again" if again else "")
+    if again:
+        study.enqueue_trial(trial.params, user_attrs={ATTEMPT: attempt + 1})
+    run_id = trial.user_attrs.get(TRIAL_RUN_ID)
+    if run_id:
+        # The trial is what counts; a store that lost its run, or does not answer now, must not end the study.
+        with contextlib.suppress(MlflowException):
+            MlflowClient().set_tag(run_id, "state", TrialState.FAIL.name)
+            MlflowClient().set_terminated(run_id, "FAILED")
+
+
+def give_up_dead_trials(study: optuna.Study, url: URL, retries: int) -> None:
+    """Mark trials as failed whose process died: by their heartbeat, or all that run where only one worker can."""
+    if url.get_backend_name() == "sqlite":
+        for trial in running(study):
+            study.tell(trial.number, state=TrialState.FAIL)
+            give_up(study, trial, retries)
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        optuna.storages.fail_stale_trials(study)
+
+
+def _plain(error: BaseException) -> str:
+    """Return the first line of the innermost message: SQLAlchemy adds the statement and a link."""
+    cause = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    return str(cause).strip().partition("\n")[0] or type(cause).__name__

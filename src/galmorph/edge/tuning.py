@@ -1,0 +1,142 @@
+"""A study from its parameters to its end: trials until there are enough, by one worker or several."""
+
+import os
+import time
+from collections import Counter
+
+import mlflow
+import optuna
+from optuna.trial import FrozenTrial
+
+from galmorph import storage, tracking
+from galmorph.edge import study as studies
+from galmorph.edge.study_report import report
+from galmorph.edge.study_work import SPLITS, Work
+from galmorph.edge.trials import TrialFailedError, Trials
+from galmorph.errors import TuningError
+from galmorph.finetuning import PIPELINE_PARAMS, check_upstream, make_upstream
+from galmorph.models import tune as core
+from galmorph.params import read_values
+
+
+def tune(work: Work, worker: bool) -> str:
+    """Run a study, or take part in one.
+
+    Parameters
+    ----------
+    work
+        What it is to do, from `checked_work`.
+    worker
+        Only run trials of a study that another process began and will report on.
+
+    Returns
+    -------
+    str
+        What was found, and where it is, in words.
+
+    Raises
+    ------
+    ParamsError
+        When values of the data differ from those that DVC reads.
+    UpstreamError
+        When DVC cannot make the data.
+    TuningError
+        When the study cannot be made or joined, or no trial could be completed.
+    """
+    if worker:
+        studies.refuse_workers_on_sqlite(work.url)
+        return _take_part(work)
+    check_upstream(work.given, read_values(PIPELINE_PARAMS), work.source)
+    for variant in work.images:
+        make_upstream(variant)
+    with studies.sole_worker(work.url):
+        study = studies.open_study(work.tune, work.url, work.epochs, create=True)
+        studies.claim(study, work.identity(), core.starting_point(work.space, work.params))
+        with tracking.run(f"tune {study.study_name}", study.user_attrs.get(studies.RUN_ID)) as active:
+            study.set_user_attr(studies.RUN_ID, active.info.run_id)
+            _describe(work, study)
+            try:
+                _run_to_the_end(work, study, active.info.run_id)
+            finally:
+                _log_counts(study)
+            return report(work, study)
+
+
+def _take_part(work: Work) -> str:
+    study = studies.open_study(work.tune, work.url, work.epochs, create=False)
+    parent = study.user_attrs.get(studies.RUN_ID)
+    if parent is None:
+        raise TuningError(
+            f"the study {study.study_name!r} is only being made. Start the worker again. Received: no run"
+        )
+    studies.check_identity(study, work.identity())
+    before = len(study.get_trials(deepcopy=False))
+    _run_trials(work, study, str(parent), _deadline(work))
+    done = sum(_is_own(trial) for trial in study.get_trials(deepcopy=False)[before:])
+    return f"{done} trials of the study {study.study_name} were this worker's; `galmorph tune` reports on all"
+
+
+def _is_own(trial: FrozenTrial) -> bool:
+    return str(trial.user_attrs.get("worker", "")).endswith(f":{os.getpid()}")
+
+
+def _deadline(work: Work) -> float:
+    return time.monotonic() + (work.tune.timeout if work.tune.timeout is not None else float("inf"))
+
+
+def _run_to_the_end(work: Work, study: optuna.Study, parent: str) -> None:
+    """Run trials until the study has them all, those of other workers and of dead ones included."""
+    deadline = _deadline(work)
+    studies.give_up_dead_trials(study, work.url, work.tune.retries)
+    while studies.counted(study) < work.tune.trials and time.monotonic() < deadline:
+        _run_trials(work, study, parent, deadline)
+        # What others have under way ends, or is given up after `heartbeat.grace` and must be made up for.
+        while studies.running(study) and time.monotonic() < deadline:
+            time.sleep(min(1.0, work.tune.heartbeat.interval))
+            studies.give_up_dead_trials(study, work.url, work.tune.retries)
+
+
+def _run_trials(work: Work, study: optuna.Study, parent: str, deadline: float) -> None:
+    """Run trials while the study has room for more."""
+    objective = Trials(
+        work.given,
+        work.tune.experiment,
+        work.space,
+        work.tune.metric,
+        storage.read_table(SPLITS),
+        work.images,
+        parent,
+    )
+
+    def full() -> bool:
+        return studies.counted(study) + len(studies.running(study)) >= work.tune.trials
+
+    def stop_when_full(study: optuna.Study, _: FrozenTrial) -> None:
+        if full():
+            study.stop()
+
+    left = deadline - time.monotonic()
+    if left > 0 and not full():
+        study.optimize(
+            objective,
+            timeout=None if left == float("inf") else left,
+            catch=(TrialFailedError,),
+            callbacks=[stop_when_full],
+        )
+
+
+def _describe(work: Work, study: optuna.Study) -> None:
+    settings = work.tune.model_dump(mode="json", exclude={"storage", "space", "experiment", "trials", "timeout"})
+    tracking.log_params({"tune": settings, "space": {key: str(search) for key, search in work.space.items()}})
+    mlflow.set_tags(
+        {
+            "study": study.study_name,
+            "tuned_experiment": work.tune.experiment,
+            "storage": studies.shown(work.url),
+        }
+    )
+
+
+def _log_counts(study: optuna.Study) -> None:
+    counts = Counter(trial.state.name.lower() for trial in study.get_trials(deepcopy=False))
+    mlflow.log_metrics({f"trials_{state}": float(count) for state, count in counts.items()})
