@@ -10,7 +10,12 @@ import pytest
 from ruamel.yaml import YAML
 
 from galmorph import params as p
+from galmorph.cli import parser
 from galmorph.stages import STAGES, paths, rows, stage_values
+from galmorph.tools import TOOLS
+
+#: Tools that `mlflow run` starts too.
+PROJECT_TOOLS = [tool.NAME for tool in TOOLS if getattr(tool, "PROJECT", False)]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +48,7 @@ def row_of(stage) -> str:
 
 def test_every_runner_has_every_stage_in_the_same_order(dvc, mlproject):
     assert list(dvc) == list(STAGES)
-    assert [name for name in mlproject if name != "main"] == list(STAGES)
+    assert list(mlproject) == ["main", *STAGES, *PROJECT_TOOLS]
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -97,6 +102,20 @@ def test_mlproject_passes_paths_and_no_values(name, mlproject):
     assert set(entry["parameters"]) == {"params", "set"} | ({stage.each} if stage.each else set())
 
 
+@pytest.mark.parametrize("name", PROJECT_TOOLS)
+def test_mlproject_starts_a_tool_as_the_command_line_does(name, mlproject):
+    """Each parameter beside `params` and `set` is an option of the tool of that name, and has no value of its own."""
+    entry = mlproject[name]
+    own = [key for key in entry["parameters"] if key not in ("params", "set")]
+    options = "".join(f" --{key} {{{key}}}" for key in own)
+    assert entry["command"] == f"PYTHONPATH=src python -m galmorph {name}{options} --params {{params}} --set {{set}}"
+    assert {"params", "set"} <= set(entry["parameters"])
+    assert all(entry["parameters"][key]["default"] == "" for key in [*own, "set"])
+    # The command line takes it.
+    options = parser().parse_args([name, *(part for key in own for part in (f"--{key}", "")), "--set", ""])
+    assert options.command == name
+
+
 @pytest.mark.parametrize("name", STAGES)
 def test_functions_take_what_the_table_gives(name):
     stage = STAGES[name]
@@ -144,7 +163,8 @@ def test_the_command_line_starts_without_the_heavy_libraries():
     """`galmorph --help` and a wrong parameter must answer at once."""
     script = (
         "import sys, galmorph.cli; galmorph.cli.parser();"
-        "heavy = {'tensorflow', 'keras', 'mlflow', 'galsim', 'astropy', 'great_expectations', 'matplotlib', 'sklearn'};"
+        "heavy = {'tensorflow', 'keras', 'mlflow', 'galsim', 'astropy', 'great_expectations', 'matplotlib', 'sklearn',"
+        " 'optuna', 'sqlalchemy'};"
         "print(sorted(heavy & set(sys.modules)))"
     )
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()

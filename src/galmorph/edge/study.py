@@ -2,6 +2,8 @@
 
 import contextlib
 import logging
+import os
+import socket
 import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping
@@ -13,8 +15,9 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from galmorph.errors import TuningError
 from galmorph.models.sampler import SeededTPE, pruner, was_cut_short
@@ -28,6 +31,12 @@ IDENTITY, RUN_ID = "made_for", "run_id"
 #: Attributes of a trial: which attempt at these values it is, and its MLflow run.
 ATTEMPT, TRIAL_RUN_ID = "attempt", "run_id"
 _POSTGRESQL = "postgresql+psycopg"
+_REMEDY = "check tune.storage, and that the database answers and lets this user make tables"
+
+
+def worker_name() -> str:
+    """Name this process: its machine, and its number there."""
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def counted(study: optuna.Study) -> int:
@@ -70,17 +79,22 @@ def shown(url: URL) -> str:
 
 
 @contextlib.contextmanager
-def sole_worker(url: URL) -> Iterator[None]:
-    """Hold a file database for one process at a time; other databases see to that themselves.
+def leading(url: URL, study: str) -> Iterator[None]:
+    """Be the one process that makes, leads and reports on a study, until the block or the process ends.
+
+    Two that make tables in an empty database at once would collide, and SQLite is for one worker in any case.
 
     Raises
     ------
     TuningError
-        When another process holds it.
+        When another process leads it, or the database cannot be used.
     """
-    if url.get_backend_name() != "sqlite":
+    with _file_lock(url) if url.get_backend_name() == "sqlite" else _advisory_lock(url, study):
         yield
-        return
+
+
+@contextlib.contextmanager
+def _file_lock(url: URL) -> Iterator[None]:
     file = Path(str(url.database))
     file.parent.mkdir(parents=True, exist_ok=True)
     # SQLite's own lock on a file beside it: let go by the system whenever the process ends, on every platform.
@@ -91,6 +105,34 @@ def sole_worker(url: URL) -> Iterator[None]:
         except sqlite3.OperationalError as error:
             raise TuningError(f"{_sqlite_is_for_one(url)} Received: another `galmorph tune` is at work") from error
         yield
+
+
+@contextlib.contextmanager
+def _advisory_lock(url: URL, study: str) -> Iterator[None]:
+    """Hold PostgreSQL's lock of the study's name: let go by the server when the connection ends."""
+    with named_database_errors(url, _REMEDY):
+        connection = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool).connect()
+        held = connection.execute(text("SELECT pg_try_advisory_lock(hashtext(:study))"), {"study": study}).scalar()
+    with contextlib.closing(connection):
+        if not held:
+            raise TuningError(
+                f"{shown(url)}: another `galmorph tune` leads the study {study!r}. Join it with --worker. "
+                "Received: no --worker"
+            )
+        yield
+
+
+@contextlib.contextmanager
+def named_database_errors(url: URL, remedy: str) -> Iterator[None]:
+    """Turn the errors of a database and its driver into a `TuningError` without a password."""
+    try:
+        yield
+    except (NoSuchModuleError, ImportError) as error:
+        raise TuningError(
+            f"{shown(url)}: the database's driver is missing. Install psycopg. Received: {error}"
+        ) from error
+    except (KeyError, SQLAlchemyError, StorageInternalError, RuntimeError) as error:
+        raise TuningError(f"{shown(url)}: {remedy}. Received: {_plain(error)}") from error
 
 
 def refuse_workers_on_sqlite(url: URL) -> None:
@@ -136,29 +178,24 @@ def open_study(tune: TuneParams, url: URL, epochs: int, create: bool) -> optuna.
     # It prints a traceback of every failure that is passed over; `edge.trials` says in a line what went wrong.
     logging.getLogger("optuna.study._optimize").setLevel(logging.ERROR)
     sampler = SeededTPE(tune.seed, tune.startup_trials)
-    where = shown(url)
-    try:
+    join = (
+        f"there must be a study {tune.study!r}: start `galmorph tune` (or `galmorph tune --trials 0`) first, and its "
+        "workers when it is at work"
+    )
+    with named_database_errors(url, _REMEDY if create else join):
         storage = _storage(tune, url, create)
-        if create:
-            return optuna.create_study(
-                storage=storage,
-                study_name=tune.study,
-                direction="minimize" if tune.metric == "loss" else "maximize",
-                sampler=sampler,
-                pruner=pruner(tune, epochs),
-                load_if_exists=True,
+        if not create:
+            return optuna.load_study(
+                study_name=tune.study, storage=storage, sampler=sampler, pruner=pruner(tune, epochs)
             )
-        return optuna.load_study(study_name=tune.study, storage=storage, sampler=sampler, pruner=pruner(tune, epochs))
-    except (NoSuchModuleError, ImportError) as error:
-        raise TuningError(f"{where}: the database's driver is missing. Install psycopg. Received: {error}") from error
-    except (KeyError, SQLAlchemyError, StorageInternalError, RuntimeError) as error:
-        remedy = (
-            "check tune.storage, and that the database answers and lets this user make tables"
-            if create
-            else f"there must be a study {tune.study!r}: start `galmorph tune` (or `galmorph tune --trials 0`) first, "
-            "and its workers when it is at work"
+        return optuna.create_study(
+            storage=storage,
+            study_name=tune.study,
+            direction="minimize" if tune.metric == "loss" else "maximize",
+            sampler=sampler,
+            pruner=pruner(tune, epochs),
+            load_if_exists=True,
         )
-        raise TuningError(f"{where}: {remedy}. Received: {_plain(error)}") from error
 
 
 def _storage(tune: TuneParams, url: URL, create: bool) -> optuna.storages.RDBStorage:
@@ -167,7 +204,8 @@ def _storage(tune: TuneParams, url: URL, create: bool) -> optuna.storages.RDBSto
         warnings.simplefilter("ignore", ExperimentalWarning)  # the heartbeat
         return optuna.storages.RDBStorage(
             url.render_as_string(hide_password=False),
-            engine_kwargs={} if alone else {"pool_pre_ping": True},
+            # Nothing is asked for during minutes of training: no connection is kept that might go stale.
+            engine_kwargs={"poolclass": NullPool},
             heartbeat_interval=None if alone else tune.heartbeat.interval,
             grace_period=None if alone else tune.heartbeat.grace,
             heartbeat_stale_trial_callback=lambda study, trial: give_up(study, trial, tune.retries),

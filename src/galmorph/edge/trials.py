@@ -5,8 +5,6 @@ All that tuning knows of training is in `_fit`.
 
 import gc
 import logging
-import os
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +21,7 @@ from optuna.trial import TrialState
 from optuna_integration import KerasPruningCallback
 
 from galmorph import tracking
-from galmorph.edge.study import TRIAL_RUN_ID
+from galmorph.edge.study import TRIAL_RUN_ID, worker_name
 from galmorph.edge.training import read_training_data
 from galmorph.errors import GalmorphError, InputError, StorageError, TrackingError
 from galmorph.models.architectures import build
@@ -85,7 +83,7 @@ class Trials:
             When these values cannot be trained with; what would fail every trial is raised as it is.
         """
         chosen = suggested(trial, self.space)
-        trial.set_user_attr("worker", f"{socket.gethostname()}:{os.getpid()}")
+        trial.set_user_attr("worker", worker_name())
         if isinstance(trial.study.sampler, SeededTPE):
             trial.set_user_attr("sampler_seed", trial.study.sampler.trial_seed)
         run_id = self._begin_run(trial)

@@ -1,6 +1,5 @@
 """A study from its parameters to its end: trials until there are enough, by one worker or several."""
 
-import os
 import time
 from collections import Counter
 
@@ -12,7 +11,6 @@ from galmorph import storage, tracking
 from galmorph.edge import study as studies
 from galmorph.edge.study_report import report
 from galmorph.edge.study_work import SPLITS, Work
-from galmorph.edge.trials import TrialFailedError, Trials
 from galmorph.errors import TuningError
 from galmorph.finetuning import PIPELINE_PARAMS, check_upstream, make_upstream
 from galmorph.models import tune as core
@@ -46,20 +44,24 @@ def tune(work: Work, worker: bool) -> str:
     if worker:
         studies.refuse_workers_on_sqlite(work.url)
         return _take_part(work)
+    with studies.leading(work.url, work.tune.study):
+        return _lead(work)
+
+
+def _lead(work: Work) -> str:
     check_upstream(work.given, read_values(PIPELINE_PARAMS), work.source)
     for variant in work.images:
         make_upstream(variant)
-    with studies.sole_worker(work.url):
-        study = studies.open_study(work.tune, work.url, work.epochs, create=True)
-        studies.claim(study, work.identity(), core.starting_point(work.space, work.params))
-        with tracking.run(f"tune {study.study_name}", study.user_attrs.get(studies.RUN_ID)) as active:
-            study.set_user_attr(studies.RUN_ID, active.info.run_id)
-            _describe(work, study)
-            try:
-                _run_to_the_end(work, study, active.info.run_id)
-            finally:
-                _log_counts(study)
-            return report(work, study)
+    study = studies.open_study(work.tune, work.url, work.epochs, create=True)
+    studies.claim(study, work.identity(), core.starting_point(work.space, work.params))
+    with tracking.run(f"tune {study.study_name}", study.user_attrs.get(studies.RUN_ID)) as active:
+        study.set_user_attr(studies.RUN_ID, active.info.run_id)
+        _describe(work, study)
+        try:
+            _run_to_the_end(work, study, active.info.run_id)
+        finally:
+            _log_counts(study)
+        return report(work, study)
 
 
 def _take_part(work: Work) -> str:
@@ -72,12 +74,9 @@ def _take_part(work: Work) -> str:
     studies.check_identity(study, work.identity())
     before = len(study.get_trials(deepcopy=False))
     _run_trials(work, study, str(parent), _deadline(work))
-    done = sum(_is_own(trial) for trial in study.get_trials(deepcopy=False)[before:])
+    own = studies.worker_name()
+    done = sum(trial.user_attrs.get("worker") == own for trial in study.get_trials(deepcopy=False)[before:])
     return f"{done} trials of the study {study.study_name} were this worker's; `galmorph tune` reports on all"
-
-
-def _is_own(trial: FrozenTrial) -> bool:
-    return str(trial.user_attrs.get("worker", "")).endswith(f":{os.getpid()}")
 
 
 def _deadline(work: Work) -> float:
@@ -98,6 +97,9 @@ def _run_to_the_end(work: Work, study: optuna.Study, parent: str) -> None:
 
 def _run_trials(work: Work, study: optuna.Study, parent: str, deadline: float) -> None:
     """Run trials while the study has room for more."""
+    # Here, because it brings TensorFlow: a study that is refused, or held by another worker, is known without.
+    from galmorph.edge.trials import TrialFailedError, Trials
+
     objective = Trials(
         work.given,
         work.tune.experiment,

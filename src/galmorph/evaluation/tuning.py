@@ -95,8 +95,8 @@ def parallel_figure(trials: pd.DataFrame, space: Mapping[str, Search], metric: s
     values = complete["value"].to_numpy(np.float64)
     low, high = values.min(), values.max()
     norm = Normalize(low, high if high > low else low + 1e-9)
-    # Bright is good, whichever way the metric runs.
-    colours = ScalarMappable(norm, "viridis_r" if metric == "loss" else "viridis")
+    # Dark stands out on white: dark is good, whichever way the metric runs.
+    colours = ScalarMappable(norm, "viridis" if metric == "loss" else "viridis_r")
     columns = [norm(values), *(_positions(complete[key], search) for key, search in space.items())]
     heights = np.stack([np.asarray(column, np.float64) for column in columns], 1)  # (trials, axes)
     for line, value in zip(heights, values, strict=True):

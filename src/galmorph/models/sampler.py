@@ -7,7 +7,7 @@ import optuna
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-from galmorph.params import HyperbandPruner, MedianPruner, TuneParams
+from galmorph.params import TuneParams
 
 #: Attribute of a trial: why it failed by itself.
 ERROR = "error"
@@ -60,10 +60,12 @@ def was_cut_short(trial: FrozenTrial) -> bool:
 
 def pruner(tune: TuneParams, epochs: int) -> optuna.pruners.BasePruner:
     """Return Optuna's pruner; `epochs` are those of a trial that is not pruned."""
-    match tune.pruner:
-        case MedianPruner() as median:
+    match tune.pruner.name:
+        case "median":
+            median = tune.pruner.median
             return optuna.pruners.MedianPruner(n_startup_trials=median.startup_trials, n_warmup_steps=median.warmup)
-        case HyperbandPruner() as hyperband:
+        case "hyperband":
+            hyperband = tune.pruner.hyperband
             return optuna.pruners.HyperbandPruner(
                 min_resource=min(hyperband.warmup, epochs), max_resource=epochs, reduction_factor=hyperband.reduction
             )

@@ -89,13 +89,7 @@ Search = Annotated[
 Space = Annotated[dict[str, Search], BeforeValidator(_flat)]
 
 
-class NoPruner(Section):
-    """Every trial is trained to its end."""
-
-    name: Literal["none"]
-
-
-class MedianPruner(Section):
+class MedianPrunerParams(Section):
     """A trial ends when its best epoch so far is worse than the median of the others at that epoch.
 
     Attributes
@@ -106,12 +100,11 @@ class MedianPruner(Section):
         Epochs of each trial in which it is not pruned.
     """
 
-    name: Literal["median"]
     startup_trials: NotNegative
     warmup: NotNegative
 
 
-class HyperbandPruner(Section):
+class HyperbandPrunerParams(Section):
     """Successive halving in brackets of different patience (Li et al. 2018, arXiv:1603.06560).
 
     Attributes
@@ -122,9 +115,16 @@ class HyperbandPruner(Section):
         A share of 1/reduction of the trials goes on at each halving.
     """
 
-    name: Literal["hyperband"]
     warmup: Positive
     reduction: Annotated[int, Field(ge=2)]
+
+
+class PrunerParams(Section):
+    """Which trials are ended early; `none`: every one is trained to its end."""
+
+    name: Literal["none", "median", "hyperband"]
+    median: MedianPrunerParams
+    hyperband: HyperbandPrunerParams
 
 
 class HeartbeatParams(Section):
@@ -177,7 +177,7 @@ class TuneParams(Section):
     seed: NotNegative
     metric: Literal["loss", "accuracy"]
     startup_trials: NotNegative
-    pruner: Annotated[NoPruner | MedianPruner | HyperbandPruner, Field(discriminator="name")]
+    pruner: PrunerParams
     heartbeat: HeartbeatParams
     retries: NotNegative
     space: Annotated[Space, Field(min_length=1)]
