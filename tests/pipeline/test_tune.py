@@ -222,8 +222,8 @@ def test_two_workers_share_a_study_and_one_is_killed(project):
 
 
 def _share_a_study(project: Project, url: str, environment: dict[str, str]) -> None:
-    arguments = ("--storage", url, "--trials", "5", "--set", "'tune.space.train.batch_size={choices: [8, 16]}'",
-                 "--set", "tune.pruner.name=none", "--set", "train.scratch.epochs=6")  # fmt: skip
+    arguments = ("--storage", url, "--trials", "4", "--set", "'tune.space.train.batch_size={choices: [8, 16]}'",
+                 "--set", "tune.pruner.name=none")  # fmt: skip
     early = project.run(sys.executable, "-m", "galmorph", "tune", *arguments, "--worker", check=False, **environment)
     assert early.returncode == 1
     assert "start `galmorph tune`" in early.stderr
@@ -237,7 +237,7 @@ def _share_a_study(project: Project, url: str, environment: dict[str, str]) -> N
 
     def own() -> list[optuna.trial.FrozenTrial]:
         return [t for t in study.trials if t.user_attrs.get("worker", "").endswith(f":{worker.pid}")
-                and t.state == TrialState.RUNNING and t.last_step is not None]  # fmt: skip
+                and t.state == TrialState.RUNNING and "run_id" in t.user_attrs]  # fmt: skip
 
     wait_for(own, worker, project)
     (dead,) = own()
@@ -247,10 +247,10 @@ def _share_a_study(project: Project, url: str, environment: dict[str, str]) -> N
 
     trials = study.trials
     assert trials[dead.number].state == TrialState.FAIL
-    assert [trial.state for trial in trials if trial.number != dead.number] == [TrialState.COMPLETE] * 5
+    assert [trial.state for trial in trials if trial.number != dead.number] == [TrialState.COMPLETE] * 4
     (again,) = [trial for trial in trials if trial.user_attrs.get("attempt") == 2]
     assert again.params == dead.params
-    assert len({trial.user_attrs["sampler_seed"] for trial in trials}) >= 5
+    assert len({trial.user_attrs["sampler_seed"] for trial in trials}) >= 4
     assert {trial.user_attrs["worker"].endswith(f":{first.pid}") for trial in trials} == {True, False}
     run = client(project).get_run(dead.user_attrs["run_id"])
     assert (run.info.status, run.data.tags["state"]) == ("FAILED", "FAIL")
