@@ -140,8 +140,8 @@ class Trials:
 
     def _data(self, params: TrainStageParams) -> TrainingData:
         """Read images once for each variant and each way to prepare them."""
-        variant = params.experiment.variant
-        key = fingerprint(variant, params.preprocess.model_dump())
+        variant, transforms = params.experiment.variant, params.train.transforms
+        key = fingerprint(variant, params.preprocess.model_dump(), transforms.context if transforms else None)
         if key not in self._read:
             self._read[key] = read_training_data(self.galaxies, self.images[variant], params)
         return self._read[key]
