@@ -15,6 +15,7 @@ Catch `GalmorphError` to catch them all::
     ├── ModelError              a model file or a layer of it is not what was asked for
     ├── TrainingError           training cannot start or go on
     ├── TuningError             a study cannot be begun, joined or gone on with
+    ├── TrialError              one trial of a study failed: it is recorded, and the study goes on
     ├── UpstreamError           DVC could not make what a command builds on
     ├── TrackingError           MLflow cannot be used as asked
     └── StorageError            nothing could be written: no space left, no permission
@@ -67,6 +68,10 @@ class TrainingError(GalmorphError):
 
 class TuningError(GalmorphError):
     """A study cannot be begun, joined or gone on with."""
+
+
+class TrialError(GalmorphError):
+    """One trial of a study failed: it is recorded, and the study goes on."""
 
 
 class UpstreamError(GalmorphError):

@@ -20,7 +20,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from galmorph.errors import TuningError
-from galmorph.models.sampler import SeededTPE, pruner, was_cut_short
+from galmorph.models.sampler import ATTEMPT, SeededTPE, pruner, was_cut_short
 from galmorph.models.tune import differences
 from galmorph.params import TuneParams
 
@@ -28,8 +28,10 @@ log = logging.getLogger(__name__)
 
 #: Attributes of the study: what it was made for, and the MLflow run that its trials are children of.
 IDENTITY, RUN_ID = "made_for", "run_id"
-#: Attributes of a trial: which attempt at these values it is, and its MLflow run.
-ATTEMPT, TRIAL_RUN_ID = "attempt", "run_id"
+#: Attributes of a trial: its MLflow run, and the process that runs it.
+TRIAL_RUN_ID, WORKER = "run_id", "worker"
+#: How MLflow calls a run that came to such an end; as its own Optuna storage has it.
+_STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED", TrialState.FAIL: "FAILED"}
 _POSTGRESQL = "postgresql+psycopg"
 _REMEDY = "check tune.storage, and that the database answers and lets this user make tables"
 
@@ -254,10 +256,22 @@ def give_up(study: optuna.Study, trial: FrozenTrial, retries: int) -> None:
         study.enqueue_trial(trial.params, user_attrs={ATTEMPT: attempt + 1})
     run_id = trial.user_attrs.get(TRIAL_RUN_ID)
     if run_id:
-        # The trial is what counts; a store that lost its run, or does not answer now, must not end the study.
-        with contextlib.suppress(MlflowException):
-            MlflowClient().set_tag(run_id, "state", TrialState.FAIL.name)
-            MlflowClient().set_terminated(run_id, "FAILED")
+        end_run(run_id, TrialState.FAIL)
+
+
+def end_run(run_id: str, state: TrialState) -> None:
+    """End the MLflow run of a trial, and tag it with the trial's state."""
+    # The trial is what counts: a store that lost its run, or does not answer now, must not hide how it ended.
+    with contextlib.suppress(MlflowException):
+        MlflowClient().set_tag(run_id, "state", state.name)
+        MlflowClient().set_terminated(run_id, _STATUS[state])
+
+
+def give_up_own(study: optuna.Study, retries: int) -> None:
+    """Queue the trial of this process again that it leaves unfinished: Optuna has marked it FAIL."""
+    own = [trial for trial in study.get_trials(deepcopy=False) if trial.user_attrs.get(WORKER) == worker_name()]
+    if own and was_cut_short(own[-1]):
+        give_up(study, own[-1], retries)
 
 
 def give_up_dead_trials(study: optuna.Study, url: URL, retries: int) -> None:

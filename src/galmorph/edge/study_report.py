@@ -14,12 +14,12 @@ from ruamel.yaml import YAML
 
 from galmorph import params as p
 from galmorph import storage
-from galmorph.edge.study import ATTEMPT, TRIAL_RUN_ID, shown
+from galmorph.edge.study import TRIAL_RUN_ID, WORKER, shown
 from galmorph.edge.study_work import Work
 from galmorph.errors import TuningError
 from galmorph.evaluation.tuning import study_figures
 from galmorph.models import tune as core
-from galmorph.models.sampler import ERROR
+from galmorph.models.sampler import ATTEMPT, ERROR
 
 #: Where the files of a study are put.
 FOLDER = Path("tuning")
@@ -91,7 +91,7 @@ def _trial_row(trial: FrozenTrial, space: Mapping[str, p.Search]) -> dict[str, A
         "value": trial.value if trial.state == TrialState.COMPLETE else pruned,
         **{key: core.tidy(trial.params.get(key)) for key in space},
         "seconds": round(ended.total_seconds(), 1) if ended is not None else None,
-        "worker": found.get("worker"),
+        "worker": found.get(WORKER),
         "sampler_seed": found.get("sampler_seed"),
         "attempt": found.get(ATTEMPT, 1),
         "run_id": found.get(TRIAL_RUN_ID),

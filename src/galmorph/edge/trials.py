@@ -16,14 +16,16 @@ import numpy as np
 import optuna
 import pandas as pd
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 from optuna_integration import KerasPruningCallback
 
 from galmorph import tracking
-from galmorph.edge.study import TRIAL_RUN_ID, worker_name
+from galmorph.edge.study import TRIAL_RUN_ID, WORKER, end_run, worker_name
 from galmorph.edge.training import read_training_data
-from galmorph.errors import GalmorphError, InputError, StorageError, TrackingError
+from galmorph.errors import GalmorphError, InputError, StorageError, TrackingError, TrialError
 from galmorph.models.architectures import build
 from galmorph.models.sampler import ERROR, SeededTPE
 from galmorph.models.train import TrainingData, TrainingState, train
@@ -32,13 +34,6 @@ from galmorph.params import Search, TrainStageParams
 from galmorph.storage import fingerprint
 
 log = logging.getLogger(__name__)
-
-#: How MLflow calls a run that came to such an end; as its own Optuna storage has it.
-_STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED", TrialState.FAIL: "FAILED"}
-
-
-class TrialFailedError(GalmorphError):
-    """A trial's own failure, written down and passed over: the study goes on."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +74,11 @@ class Trials:
         ------
         optuna.TrialPruned
             When the pruner gives it up.
-        TrialFailedError
+        TrialError
             When these values cannot be trained with; what would fail every trial is raised as it is.
         """
         chosen = suggested(trial, self.space)
-        trial.set_user_attr("worker", worker_name())
+        trial.set_user_attr(WORKER, worker_name())
         if isinstance(trial.study.sampler, SeededTPE):
             trial.set_user_attr("sampler_seed", trial.study.sampler.trial_seed)
         run_id = self._begin_run(trial)
@@ -96,10 +91,13 @@ class Trials:
         except optuna.TrialPruned:
             state = TrialState.PRUNED
             raise
+        except MlflowException as error:
+            raise TrackingError(
+                f"trial {trial.number}: MLflow stopped answering. Check MLFLOW_TRACKING_URI and the server, and run "
+                f"the same command again. Received: {error}"
+            ) from error
         finally:
-            client = MlflowClient()
-            client.set_tag(run_id, "state", state.name)
-            client.set_terminated(run_id, _STATUS[state])
+            end_run(run_id, state)
             keras.backend.clear_session()
             gc.collect()
         return value
@@ -109,14 +107,14 @@ class Trials:
             params = trial_params(self.values, self.experiment, chosen, f"trial {trial.number}")
             tracking.log_params(params.model_dump(mode="json"))
             return self._fit(trial, params)
-        except (optuna.TrialPruned, InputError, StorageError, TrackingError):
+        except (optuna.TrialPruned, InputError, StorageError, MlflowException, UpdateFinishedTrialError):
             raise
         except Exception as error:
             trial.set_user_attr(ERROR, f"{type(error).__name__}: {error}")
             mlflow.set_tag("error", str(error)[:4000])
             known = isinstance(error, GalmorphError)
             log.warning("trial %d failed and is passed over: %s", trial.number, error, exc_info=not known)
-            raise TrialFailedError(f"trial {trial.number}: {error}") from error
+            raise TrialError(f"trial {trial.number}: {error}") from error
 
     def _begin_run(self, trial: optuna.Trial) -> str:
         client = MlflowClient()

@@ -2,16 +2,18 @@
 
 import time
 from collections import Counter
+from collections.abc import Callable
 
 import mlflow
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial
 
 from galmorph import storage, tracking
 from galmorph.edge import study as studies
 from galmorph.edge.study_report import report
 from galmorph.edge.study_work import SPLITS, Work
-from galmorph.errors import TuningError
+from galmorph.errors import TrialError, TuningError
 from galmorph.finetuning import PIPELINE_PARAMS, check_upstream, make_upstream
 from galmorph.models import tune as core
 from galmorph.params import read_values
@@ -73,9 +75,9 @@ def _take_part(work: Work) -> str:
         )
     studies.check_identity(study, work.identity())
     before = len(study.get_trials(deepcopy=False))
-    _run_trials(work, study, str(parent), _deadline(work))
+    _run_trials(work, study, _objective(work, str(parent)), _deadline(work))
     own = studies.worker_name()
-    done = sum(trial.user_attrs.get("worker") == own for trial in study.get_trials(deepcopy=False)[before:])
+    done = sum(trial.user_attrs.get(studies.WORKER) == own for trial in study.get_trials(deepcopy=False)[before:])
     return f"{done} trials of the study {study.study_name} were this worker's; `galmorph tune` reports on all"
 
 
@@ -83,32 +85,31 @@ def _deadline(work: Work) -> float:
     return time.monotonic() + (work.tune.timeout if work.tune.timeout is not None else float("inf"))
 
 
+def _objective(work: Work, parent: str) -> Callable[[optuna.Trial], float]:
+    # Here, because it brings TensorFlow: a study that is refused, or needs no more trials, does without.
+    from galmorph.edge.trials import Trials
+
+    galaxies = storage.read_table(SPLITS)
+    return Trials(work.given, work.tune.experiment, work.space, work.tune.metric, galaxies, work.images, parent)
+
+
 def _run_to_the_end(work: Work, study: optuna.Study, parent: str) -> None:
     """Run trials until the study has them all, those of other workers and of dead ones included."""
     deadline = _deadline(work)
     studies.give_up_dead_trials(study, work.url, work.tune.retries)
+    if studies.counted(study) >= work.tune.trials:
+        return
+    objective = _objective(work, parent)
     while studies.counted(study) < work.tune.trials and time.monotonic() < deadline:
-        _run_trials(work, study, parent, deadline)
+        _run_trials(work, study, objective, deadline)
         # What others have under way ends, or is given up after `heartbeat.grace` and must be made up for.
         while studies.running(study) and time.monotonic() < deadline:
             time.sleep(min(1.0, work.tune.heartbeat.interval))
             studies.give_up_dead_trials(study, work.url, work.tune.retries)
 
 
-def _run_trials(work: Work, study: optuna.Study, parent: str, deadline: float) -> None:
+def _run_trials(work: Work, study: optuna.Study, objective: Callable[[optuna.Trial], float], deadline: float) -> None:
     """Run trials while the study has room for more."""
-    # Here, because it brings TensorFlow: a study that is refused, or held by another worker, is known without.
-    from galmorph.edge.trials import TrialFailedError, Trials
-
-    objective = Trials(
-        work.given,
-        work.tune.experiment,
-        work.space,
-        work.tune.metric,
-        storage.read_table(SPLITS),
-        work.images,
-        parent,
-    )
 
     def full() -> bool:
         return studies.counted(study) + len(studies.running(study)) >= work.tune.trials
@@ -118,13 +119,24 @@ def _run_trials(work: Work, study: optuna.Study, parent: str, deadline: float) -
             study.stop()
 
     left = deadline - time.monotonic()
-    if left > 0 and not full():
+    if left <= 0 or full():
+        return
+    try:
         study.optimize(
             objective,
             timeout=None if left == float("inf") else left,
-            catch=(TrialFailedError,),
+            catch=(TrialError,),
             callbacks=[stop_when_full],
         )
+    except (UpdateFinishedTrialError, ValueError) as error:
+        # What a trial itself raises is a TrialError: this is Optuna's word on a trial that ended without us.
+        raise TuningError(
+            "this worker was silent for longer than tune.heartbeat.grace, so its trial was given up. Raise that, or "
+            f"start the worker again. Received: {error}"
+        ) from error
+    except BaseException:
+        studies.give_up_own(study, work.tune.retries)
+        raise
 
 
 def _describe(work: Work, study: optuna.Study) -> None:

@@ -9,8 +9,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from galmorph.params import TuneParams
 
-#: Attribute of a trial: why it failed by itself.
-ERROR = "error"
+#: Attributes of a trial: why it failed by itself, and which attempt at its values it is, where it is not the first.
+ERROR, ATTEMPT = "error", "attempt"
 
 
 class SeededTPE(BaseSampler):
@@ -27,9 +27,9 @@ class SeededTPE(BaseSampler):
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """Take the seed of this trial."""
-        earlier = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-        # A trial that was cut short is run again under a later number: it does not move those that follow.
-        place = trial.number - sum(was_cut_short(other) for other in earlier if other.number < trial.number)
+        earlier = study.get_trials(deepcopy=False)[: trial.number]
+        # A trial that was cut short is run again under a later number: that moves none of those that follow.
+        place = trial.number - sum(ATTEMPT in other.user_attrs for other in earlier)
         self.trial_seed = int(np.random.SeedSequence((self.seed, place)).generate_state(1)[0])
         self._own = TPESampler(seed=self.trial_seed, n_startup_trials=self.startup_trials)
         self._own.before_trial(study, trial)

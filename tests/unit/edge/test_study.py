@@ -128,6 +128,20 @@ def test_a_dead_trial_fails_and_is_run_again_as_often_as_is_asked(study, url, ca
     assert studies.counted(study) == 0
 
 
+def test_what_an_interrupted_worker_leaves_is_queued_again(study):
+    def interrupted(trial: optuna.Trial) -> float:
+        trial.suggest_float("x", 0, 1)
+        trial.set_user_attr(studies.WORKER, studies.worker_name())
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        study.optimize(interrupted, n_trials=1)
+    studies.give_up_own(study, retries=1)
+    failed, again = study.trials
+    assert (failed.state, again.state) == (TrialState.FAIL, TrialState.WAITING)
+    assert study.ask({"x": optuna.distributions.FloatDistribution(0, 1)}).params == failed.params
+
+
 def test_trials_that_failed_by_themselves_count(study):
     trial = study.ask()
     trial.set_user_attr(ERROR, "no")

@@ -4,7 +4,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from galmorph.models.sampler import ERROR, SeededTPE, pruner, was_cut_short
+from galmorph.models.sampler import ATTEMPT, ERROR, SeededTPE, pruner, was_cut_short
 from galmorph.params import HyperbandPrunerParams, MedianPrunerParams, PrunerParams
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -40,17 +40,32 @@ def test_a_study_in_pieces_draws_what_one_in_a_piece_does():
     assert drawn(whole) == drawn(pieces)
 
 
+def die(study: optuna.Study) -> optuna.Trial:
+    """Begin a trial that its process does not end."""
+    trial = study.ask()
+    objective(trial)
+    study.tell(trial.number, state=TrialState.FAIL)
+    assert was_cut_short(study.trials[trial.number])
+    return trial
+
+
 def test_a_trial_that_was_cut_short_and_run_again_moves_no_other():
     whole, interrupted = study(), study()
     whole.optimize(objective, n_trials=6)
     interrupted.optimize(objective, n_trials=2)
-    dead = interrupted.ask()
-    objective(dead)
-    interrupted.tell(dead.number, state=TrialState.FAIL)
-    assert was_cut_short(interrupted.trials[2])
-    interrupted.enqueue_trial(dead.params)
+    interrupted.enqueue_trial(die(interrupted).params, user_attrs={ATTEMPT: 2})
     interrupted.optimize(objective, n_trials=4)
     assert drawn(interrupted) == drawn(whole)
+
+
+def test_values_that_kill_again_and_again_are_left_behind():
+    """Whatever ends the process, say for want of memory, must not be drawn for ever."""
+    one = study()
+    first = die(one)
+    one.enqueue_trial(first.params, user_attrs={ATTEMPT: 2})
+    again = die(one)
+    assert again.params == first.params
+    assert die(one).params != first.params
 
 
 def test_a_trials_own_failure_is_not_an_interruption():
