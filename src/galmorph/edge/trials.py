@@ -56,6 +56,8 @@ class Trials:
         The folder of each variant's images.
     parent
         The MLflow run that trials become children of.
+    cache
+        A folder for prepared images, where they need more than their share of memory.
     """
 
     values: Mapping[str, Any]
@@ -65,6 +67,7 @@ class Trials:
     galaxies: pd.DataFrame
     images: Mapping[str, Path]
     parent: str
+    cache: Path
     _read: dict[str, TrainingData] = field(default_factory=dict)
 
     def __call__(self, trial: optuna.Trial) -> float:
@@ -139,9 +142,10 @@ class Trials:
     def _data(self, params: TrainStageParams) -> TrainingData:
         """Read images once for each variant and each way to prepare them."""
         variant, transforms = params.experiment.variant, params.train.transforms
-        key = fingerprint(variant, params.preprocess.model_dump(), transforms.context if transforms else None)
+        around = transforms and (transforms.context, transforms.fill)
+        key = fingerprint(variant, params.preprocess.model_dump(), around)
         if key not in self._read:
-            self._read[key] = read_training_data(self.galaxies, self.images[variant], params)
+            self._read[key] = read_training_data(self.galaxies, self.images[variant], params, self.cache)
         return self._read[key]
 
     def _fit(self, trial: optuna.Trial, params: TrainStageParams) -> float:

@@ -1,5 +1,6 @@
 """A study from its parameters to its end: trials until there are enough, by one worker or several."""
 
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -11,12 +12,15 @@ from optuna.trial import FrozenTrial
 
 from galmorph import storage, tracking
 from galmorph.edge import study as studies
-from galmorph.edge.study_report import report
+from galmorph.edge.study_report import FOLDER, report
 from galmorph.edge.study_work import SPLITS, Work
 from galmorph.errors import TrialError, TuningError
 from galmorph.finetuning import PIPELINE_PARAMS, check_upstream, make_upstream
 from galmorph.models import tune as core
 from galmorph.params import read_values
+
+#: Prepared images that do not fit into memory; all workers on a machine share them.
+CACHE = FOLDER / ".images"
 
 
 def tune(work: Work, worker: bool) -> str:
@@ -63,6 +67,7 @@ def _lead(work: Work) -> str:
             _run_to_the_end(work, study, active.info.run_id)
         finally:
             _log_counts(study)
+            shutil.rmtree(CACHE, ignore_errors=True)
         return report(work, study)
 
 
@@ -90,7 +95,7 @@ def _objective(work: Work, parent: str) -> Callable[[optuna.Trial], float]:
     from galmorph.edge.trials import Trials
 
     galaxies = storage.read_table(SPLITS)
-    return Trials(work.given, work.tune.experiment, work.space, work.tune.metric, galaxies, work.images, parent)
+    return Trials(work.given, work.tune.experiment, work.space, work.tune.metric, galaxies, work.images, parent, CACHE)
 
 
 def _run_to_the_end(work: Work, study: optuna.Study, parent: str) -> None:

@@ -63,13 +63,13 @@ def small(values):
 
 
 @pytest.fixture
-def objective(small, galaxies, folders, parent):
+def objective(small, galaxies, folders, parent, tmp_path):
     space = {
         RATE: Range(low=0.001, high=0.1, log=True),
         "experiment.variant": Choices(choices=("raw", "tv")),
         "train.batch_size": Choices(choices=(8, 100)),
     }
-    return trials.Trials(small, "small", space, "accuracy", galaxies, folders, parent)
+    return trials.Trials(small, "small", space, "accuracy", galaxies, folders, parent, tmp_path / "cache")
 
 
 def queued(*values: dict) -> optuna.Study:
