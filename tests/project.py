@@ -23,6 +23,13 @@ class Project:
         self.galmorph("profile", "tests/small.yaml")
         self.commit("Start")
 
+    @classmethod
+    def at(cls, folder: Path) -> "Project":
+        """A project that is there already."""
+        project = cls.__new__(cls)
+        project.folder = folder
+        return project
+
     @property
     def environment(self) -> dict[str, str]:
         """The environment of a user's shell with the project's tools on the path, and no run or store named."""

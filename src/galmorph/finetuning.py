@@ -60,17 +60,13 @@ def finetune(values: Mapping[str, Any], source: str, experiment: str) -> str:
     alone = only(values, name)
     into = RUNS / identity(alone, name)
     progress = into / "progress.json"
-    finished = storage.read_json(progress)["finished"] if progress.exists() else []
-    own = own_stages()
-    if finished == own:
-        finished = []
-    for number, stage in enumerate(own, 1):
-        if stage in finished:
-            continue
-        log.info("%s: %s (%d of %d)", into, stage, number, len(own))
+    work = {stage: storage.fingerprint(stage_values(STAGES[stage], alone, name)) for stage in own_stages()}
+    finished = storage.read_json(progress) if progress.exists() else {}
+    todo = unfinished(work, finished)
+    for stage in todo:
+        log.info("%s: %s (%d of %d)", into, stage, list(work).index(stage) + 1, len(work))
         run_stage(stage, alone, source, name if STAGES[stage].each else "", into)
-        finished = [*finished, stage]
-        storage.write_json(progress, {"finished": finished})
+        storage.write_json(progress, {key: work[key] for key in list(work)[: list(work).index(stage) + 1]})
     made = storage.read_json(into / STAGES["register"].outputs["registration"])
     return (
         f"version {made['version']} of {made['model']} is its {made['alias']}: {name}, MLflow run {made['run_id']}\n"
@@ -100,6 +96,19 @@ def own_stages() -> list[str]:
     """Names of the stages that a run has to itself, in order."""
     names = list(STAGES)
     return names[names.index(FIRST) :]
+
+
+def unfinished(work: Mapping[str, str], finished: Mapping[str, str]) -> list[str]:
+    """Name the stages to run: from the first that was not finished with these values; all when all were.
+
+    Parameters
+    ----------
+    work, finished
+        Stage to a fingerprint of its values: of all stages in order, and of those that an earlier call finished.
+    """
+    stages = list(work)
+    done = next((number for number, stage in enumerate(stages) if finished.get(stage) != work[stage]), 0)
+    return stages[done:]
 
 
 def check_upstream(values: Mapping[str, Any], pipeline: Mapping[str, Any], source: str) -> None:
@@ -136,9 +145,9 @@ def only(values: Mapping[str, Any], experiment: str) -> dict[str, Any]:
 
 
 def identity(values: Mapping[str, Any], experiment: str) -> str:
-    """Name the work: the experiment, and a hash of its data and of every value that its stages read."""
+    """Name the folder of a run: the experiment, and a hash of its data and of the values that it is trained with."""
     params = p.check(dict(values), str(PIPELINE_PARAMS))
-    own = {name: stage_values(STAGES[name], values, experiment) for name in own_stages()}
     inputs = paths(STAGES[FIRST], params, experiment)
     card = storage.read_json(inputs["card"])["digest"]
+    own = stage_values(STAGES[FIRST], values, experiment)
     return f"{experiment}-{storage.fingerprint(own, card, storage.digest_file(inputs['splits']))[:8]}"

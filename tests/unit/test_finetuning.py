@@ -69,7 +69,8 @@ def test_other_work_has_another_folder(values, tmp_path, monkeypatch):
     assert first.startswith("resnet-")
     assert finetuning.identity(given, "resnet") == first
     assert finetuning.identity(p.with_overrides(given, ["train.finetune.epochs=3"]), "resnet") != first
-    assert finetuning.identity(p.with_overrides(given, ["split.seed=3"]), "resnet") == first
+    for elsewhere in ("split.seed=3", "explain.alpha=0.1"):
+        assert finetuning.identity(p.with_overrides(given, [elsewhere]), "resnet") == first
     card.write_text('{"digest": "two"}')
     assert finetuning.identity(given, "resnet") != first
 
@@ -78,3 +79,17 @@ def test_what_dvc_cannot_make_is_said(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UpstreamError, match=r"dvc repro split denoise@tv"):
         finetuning.make_upstream("tv")
+
+
+@pytest.mark.parametrize(
+    ("finished", "expected"),
+    [
+        ({}, ["a", "b", "c"]),
+        ({"a": "1"}, ["b", "c"]),
+        ({"a": "1", "b": "2"}, ["c"]),
+        ({"a": "1", "b": "other values", "c": "3"}, ["b", "c"]),
+        ({"a": "1", "b": "2", "c": "3"}, ["a", "b", "c"]),  # a finished run is made anew
+    ],
+)
+def test_it_goes_on_from_the_first_stage_that_was_not_finished_with_these_values(finished, expected):
+    assert finetuning.unfinished({"a": "1", "b": "2", "c": "3"}, finished) == expected
