@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint format lock clean
+.PHONY: help setup demo study test test-slow lint format lock clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,12 +22,27 @@ $(VENV)/.ready: requirements/dev.txt pyproject.toml
 
 demo: setup ## the whole pipeline on the simulated default: leaderboard, explanations, registered model
 	dvc repro
-	@cat evaluation/leaderboard.md
-	@echo
-	@echo "the leaderboard              evaluation/leaderboard.html"
-	@echo "what the best model looks at explanations/"
-	@echo "the data, and what was found reports/validation/index.html"
-	@echo "runs and registered models   . .venv/bin/activate && mlflow ui"
+	@$(LOOK)
+
+study: setup ## all twelve experiments of the study, laptop scale: puts profiles/study.yaml into params.yaml
+	galmorph profile profiles/study.yaml
+	dvc repro
+	@$(LOOK)
+
+define LOOK
+cat evaluation/leaderboard.md
+echo
+echo "the leaderboard              evaluation/leaderboard.html"
+echo "what the best model looks at explanations/"
+echo "the data, and what was found reports/validation/index.html"
+echo "runs and registered models   . .venv/bin/activate && mlflow ui"
+endef
+# One line of shell from the block above.
+define NEWLINE
+
+
+endef
+LOOK := $(subst $(NEWLINE), && ,$(LOOK))
 
 test: setup ## every kind of test, at most 20 minutes on 2 cores
 	pytest -m 'not slow'

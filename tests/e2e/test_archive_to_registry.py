@@ -29,7 +29,12 @@ def project(tmp_path_factory) -> Project:
         published.writestr("GALAXIES/images/444_giH.png", b"\x89PNG\r\n\x1a\n")
     shutil.rmtree(project.folder / "data")
     profile = project.folder / "mine.yaml"
-    profile.write_text("acquire: { source: archive, path: GALAXIES.zip }\n")
+    row = "{ architecture: regularised_cnn, variant: %s, phases: [scratch], overrides: {} }"
+    profile.write_text(
+        "acquire: { source: archive, path: GALAXIES.zip }\n"
+        "register: { architecture: any }\n"
+        f"experiments:\n  regularised_cnn_raw: {row % 'raw'}\n  regularised_cnn_median: {row % 'median'}\n"
+    )
     project.galmorph("profile", "mine.yaml")
     project.dvc("add", "GALAXIES.zip")
     # One experiment is the shortest line through everything.

@@ -1,11 +1,15 @@
 import copy
+import shutil
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
+from ruamel.yaml import YAML
 
 from galmorph import params as p
 from galmorph.errors import ParamsError
+from galmorph.profile import apply_profile
 
 
 def test_the_repository_s_values_are_valid(params):
@@ -110,8 +114,28 @@ def test_whole_numbers_survive_a_trip_through_floats(values):
     assert p.SplitParams.model_validate(floated).seed == values["split"]["seed"]
 
 
-def test_profiles_are_valid(repository: Path, values):
-    profiles = sorted((repository / "profiles").glob("*.yaml"))
-    assert profiles
-    for profile in profiles:
-        p.check(p.merged(values, p.read_values(profile)), profile.name)
+@pytest.mark.parametrize(
+    "profile", sorted((Path(__file__).parents[2] / "profiles").glob("*.yaml")), ids=lambda p: p.stem
+)
+def test_profiles_are_valid(profile: Path, tmp_path, repository: Path):
+    shutil.copy(repository / "params.yaml", tmp_path / "params.yaml")
+    assert apply_profile(profile, tmp_path / "params.yaml")
+    p.check(p.read_values(tmp_path / "params.yaml"), profile.name)
+
+
+@pytest.mark.parametrize("name", ["study", "gama"])
+def test_the_whole_study_is_a_table(name, repository: Path):
+    """The published eleven under their own names, and the transformer that the study's title promises."""
+    published = YAML(typ="safe").load(repository / "src/galmorph/evaluation/published.yaml")["rows"]
+    rows = p.read_values(repository / "profiles" / f"{name}.yaml")["experiments"]
+    assert len(rows) == 12
+    assert {row["experiment"]: (row["architecture"], row["variant"]) for row in published}.items() <= {
+        experiment: (row["architecture"], row["variant"]) for experiment, row in rows.items()
+    }.items()
+
+
+def test_the_default_has_one_of_each_architecture_and_a_denoised_resnet(params):
+    rows = list(params.experiments.values())
+    assert len(rows) == 6
+    assert {row.architecture for row in rows} == set(get_args(p.Architecture))
+    assert [row.variant for row in rows if row.architecture == "resnet50"] == ["raw", "bilateral"]
