@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import keras
 import mlflow
 import numpy as np
 import pandas as pd
@@ -11,7 +12,8 @@ from galmorph import tracking
 from galmorph.data.dataset import prepare, to_frame
 from galmorph.edge.training import MODEL_FILE
 from galmorph.errors import InputError
-from galmorph.explain.grad_cam import GradCam
+from galmorph.explain.attention_rollout import AttentionRollout
+from galmorph.explain.grad_cam import GradCam, convolutions
 from galmorph.explain.report import data_url, png, render
 from galmorph.explain.sample import choose_sample
 from galmorph.explain.sheet import KINDS, Explained, panel, sheet
@@ -50,12 +52,12 @@ def explain_experiment(
     sample = choose_sample(predictions[predictions["split"] == split], params.sample, params.seed)
     if sample.empty:
         raise InputError("explain.sample asks for no galaxy: give at least one kind a number above 0.")
-    explainer = GradCam(model, params.layer, params.batch_size)
+    name, explainer = explainer_of(model, params)
     frames = [read_image(image_path(images, cataid)) for cataid in sample["CATAID"]]
     maps = explainer.explain(
         np.stack([prepare(frame, facts.preprocess) for frame in frames]), list(sample["predicted"])
     )
-    write_attributions(folder / "attributions" / "grad_cam.npz", sample, maps)
+    write_attributions(folder / "attributions" / f"{name}.npz", sample, maps)
     galaxies = [
         Explained(
             **{name: row[name] for name in ("label", "predicted", "p_elliptical", "chosen_as")},
@@ -66,9 +68,16 @@ def explain_experiment(
         for row, frame, attribution in zip(sample.to_dict("records"), frames, maps, strict=True)
     ]
     write_bytes(folder / "sheet.png", png(sheet(galaxies, facts.preprocess, params.colour_map, params.alpha)))
-    write_text(folder / "report.html", _report(galaxies, facts, explainer.layer, split, scored, params))
+    write_text(folder / "report.html", _report(galaxies, facts, name, explainer.layer, split, scored, params))
     with tracking.run(facts.experiment, facts.run_id):
         mlflow.log_artifacts(str(folder), "explanations")
+
+
+def explainer_of(model: keras.Model, params: ExplainParams) -> tuple[str, GradCam | AttentionRollout]:
+    """Return the name of a method that fits the model, and its explainer: Grad-CAM needs a convolution."""
+    if convolutions(model):
+        return "grad_cam", GradCam(model, params.layer, params.batch_size)
+    return "attention_rollout", AttentionRollout(model, params.batch_size)
 
 
 def write_attributions(path: Path, sample: pd.DataFrame, maps: np.ndarray) -> None:
@@ -85,6 +94,7 @@ def write_attributions(path: Path, sample: pd.DataFrame, maps: np.ndarray) -> No
 def _report(
     galaxies: list[Explained],
     facts: ModelFacts,
+    method: str,
     layer: str,
     split: str,
     scored: dict[str, Any],
@@ -111,6 +121,7 @@ def _report(
         "data_digest": facts.data_digest,
         "image_size": facts.preprocess.image_size,
         "crop": facts.preprocess.crop,
+        "method": method,
         "layer": layer,
         "split": split,
         "colour_map": params.colour_map,

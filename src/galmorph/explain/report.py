@@ -27,8 +27,8 @@ def render(facts: dict[str, Any], scores: dict[str, Any], galaxies: list[dict[st
     Parameters
     ----------
     facts
-        Of the model: `experiment`, `architecture`, `variant`, `data_digest`, `image_size`, `crop`, `layer`,
-        `colour_map`, `alpha`, `split`.
+        Of the model: `experiment`, `architecture`, `variant`, `data_digest`, `image_size`, `crop`, `method`,
+        `layer`, `colour_map`, `alpha`, `split`.
     scores
         The scored split's metrics, each with `value`, `low` and `high`.
     galaxies
