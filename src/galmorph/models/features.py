@@ -26,9 +26,9 @@ KeepFeatures = Callable[[str, tuple[int, int, int], Iterator[np.ndarray]], np.nd
 def in_memory(name: str, shape: tuple[int, int, int], parts: Iterator[np.ndarray]) -> np.ndarray:  # noqa: ARG001
     """Compute features and keep them in memory; a `KeepFeatures`."""
     features = np.empty(shape, np.float32)
-    rows, filled = features.reshape(-1, shape[-1]), 0
+    flat, filled = features.reshape(-1, shape[-1]), 0
     for part in parts:
-        rows[filled : filled + len(part)] = part
+        flat[filled : filled + len(part)] = part
         filled += len(part)
     return features
 
@@ -115,33 +115,36 @@ def feature_batches(
         `ceil(N / batch_size)` batches an epoch: `(b, F)` float32 and `(b, 1)` float32 targets.
     """
     numbers = list(epochs)
+    flat = features.reshape(-1, features.shape[-1])
 
-    def rows() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def drawn() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for epoch in numbers:
             draws = np.random.default_rng(np.random.SeedSequence((seed, epoch)))
             order = draws.permutation(len(y))
             views = draws.integers(0, len(features), len(y))
             for start in range(0, len(y), batch_size):
                 chosen = order[start : start + batch_size]
-                yield features[views[chosen], chosen], y[chosen, None]
+                yield rows(flat, views[chosen] * len(y) + chosen), y[chosen, None]
 
-    return _batches(rows, features.shape[-1], len(numbers) * math.ceil(len(y) / batch_size))
+    return _batches(drawn, flat.shape[-1], len(numbers) * math.ceil(len(y) / batch_size))
 
 
 def ordered_feature_batches(features: np.ndarray, y: np.ndarray, batch_size: int) -> tf.data.Dataset:
     """Batches of features `(N, F)` in order, as `feature_batches` gives them."""
 
-    def rows() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def in_order() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for start in range(0, len(y), batch_size):
             # Copies: TensorFlow takes over what it is given, and may compute in it.
             chosen = slice(start, start + batch_size)
-            yield np.array(features[chosen]), np.array(y[chosen, None])
+            yield rows(features, chosen), np.array(y[chosen, None])
 
-    return _batches(rows, features.shape[-1], math.ceil(len(y) / batch_size))
+    return _batches(in_order, features.shape[-1], math.ceil(len(y) / batch_size))
 
 
-def _batches(rows: Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]], length: int, count: int) -> tf.data.Dataset:
+def _batches(
+    generate: Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]], length: int, count: int
+) -> tf.data.Dataset:
     signature = (tf.TensorSpec((None, length), tf.float32), tf.TensorSpec((None, 1), tf.float32))
     # Keras counts wrongly where a data set does not say how many batches it has.
     known = tf.data.experimental.assert_cardinality(count)
-    return tf.data.Dataset.from_generator(rows, output_signature=signature).apply(known).prefetch(2)
+    return tf.data.Dataset.from_generator(generate, output_signature=signature).apply(known).prefetch(2)

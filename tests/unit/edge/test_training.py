@@ -53,7 +53,10 @@ def trained(tmp_path, galaxies_, stage):
 
 
 def test_a_run_says_what_it_was_trained_on_and_with(params, project, tmp_path):
-    stage = stage_params(params, phases("frozen", "finetune"), transfer__weights="backbone.h5")
+    stage = stage_params(
+        params, phases("frozen", "finetune"), transfer__weights="backbone.h5", augmentation="dihedral",
+        frozen__augment_views=2, memory_share=1e-12,
+    )  # fmt: skip
     run = trained(tmp_path, project, stage)
     assert {name: run.data.tags[name] for name in ("weights", "precision", "devices", "skipped_phases")} == {
         "weights": f"sha256:{digest_file(tmp_path / 'backbone.h5')}",

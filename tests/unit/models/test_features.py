@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 
 from galmorph.data.dataset import batches, training_batches
-from galmorph.models.features import backbone_of, feature_batches, feature_parts, head_of, in_memory
+from galmorph.models.features import (
+    backbone_of,
+    feature_batches,
+    feature_parts,
+    head_of,
+    in_memory,
+    ordered_feature_batches,
+)
 from galmorph.models.objective import compile_for
 from galmorph.models.phases import set_trainable
 from galmorph.models.train import Lesson, fit, train
@@ -108,3 +115,23 @@ def test_a_training_with_views_goes_on_as_if_it_had_not_stopped(params):
         kept.models[2], data, values, phases("frozen"), kept.states[1], again, again.best, optimiser=kept.optimisers[2]
     )
     assert_same_history(resumed.history, whole.history, 1e-5)
+
+
+def test_context_around_an_image_changes_only_its_views(params):
+    model, (images, _) = toy(), galaxies(20, 3)
+    augmentation = params.train.augmentations["dihedral"]
+    held = np.random.default_rng(1).integers(0, 256, (20, 24, 24, 3), np.uint8)
+    held[:, 4:-4, 4:-4] = images
+    np.testing.assert_array_equal(features(model, held), features(model, images))
+    assert not np.allclose(features(model, held, 1, augmentation), features(model, images, 1, augmentation))
+
+
+def test_tensorflow_is_lent_no_memory_that_is_ours():
+    """It takes over aligned arrays and may compute in them: targets and features would be overwritten."""
+    held = np.zeros(64 * 16 + 16, np.float32)
+    given = held[(-held.ctypes.data % 64) // 4 :][: 64 * 16].reshape(64, 16)
+    y = given[:, 0]
+    for made in (ordered_feature_batches(given, y, 16), feature_batches(given[None], y, 16, 1, [0])):
+        for x, target in made:
+            assert not np.shares_memory(np.asarray(memoryview(x)), held)
+            assert not np.shares_memory(np.asarray(memoryview(target)), held)
