@@ -15,14 +15,11 @@ from ruamel.yaml import YAML
 from galmorph import params as p
 from galmorph import storage
 from galmorph.edge.study import TRIAL_RUN_ID, WORKER, shown
-from galmorph.edge.study_work import Work
+from galmorph.edge.study_work import FOLDER, Work
 from galmorph.errors import TuningError
 from galmorph.evaluation.tuning import study_figures
 from galmorph.models import tune as core
 from galmorph.models.sampler import ATTEMPT, ERROR
-
-#: Where the files of a study are put.
-FOLDER = Path("tuning")
 
 
 def report(work: Work, study: optuna.Study) -> str:

@@ -1,7 +1,8 @@
 """What a study is to do: its parameters, checked before anything is trained."""
 
 import logging
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,23 @@ from galmorph.stages import RAW_IMAGES, STAGES, VARIANT_IMAGES
 log = logging.getLogger(__name__)
 
 SPLITS = Path(STAGES["split"].outputs["splits"])
+#: Where the files of a study are put.
+FOLDER = Path("tuning")
+#: What memory is too small for, while the study is under way.
+SCRATCH = FOLDER / ".work"
+
+
+def trial_scratch(scratch: Path, number: int) -> Path:
+    """Where a trial may put arrays; it is removed when the trial ends."""
+    return scratch / f"trial-{number}"
+
+
+def sweep(finished: Iterable[int], everything: bool) -> None:
+    """Remove what trials left whose process died; `everything`: nobody is at work, the images go too."""
+    if everything:
+        shutil.rmtree(SCRATCH, ignore_errors=True)
+    for number in finished:
+        shutil.rmtree(trial_scratch(SCRATCH, number), ignore_errors=True)
 
 
 @dataclass(frozen=True)

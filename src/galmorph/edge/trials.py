@@ -5,6 +5,7 @@ All that tuning knows of training is in `_fit`.
 
 import gc
 import logging
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,9 @@ from optuna.trial import TrialState
 from optuna_integration import KerasPruningCallback
 
 from galmorph import tracking
+from galmorph.edge.checkpoints import FeatureFiles
 from galmorph.edge.study import TRIAL_RUN_ID, WORKER, end_run, worker_name
+from galmorph.edge.study_work import trial_scratch
 from galmorph.edge.training import read_training_data
 from galmorph.errors import GalmorphError, InputError, StorageError, TrackingError, TrialError
 from galmorph.models.architectures import build
@@ -56,8 +59,8 @@ class Trials:
         The folder of each variant's images.
     parent
         The MLflow run that trials become children of.
-    cache
-        A folder for prepared images, where they need more than their share of memory.
+    scratch
+        A folder for arrays that memory is too small for.
     """
 
     values: Mapping[str, Any]
@@ -67,7 +70,7 @@ class Trials:
     galaxies: pd.DataFrame
     images: Mapping[str, Path]
     parent: str
-    cache: Path
+    scratch: Path
     _read: dict[str, TrainingData] = field(default_factory=dict)
 
     def __call__(self, trial: optuna.Trial) -> float:
@@ -145,7 +148,7 @@ class Trials:
         around = transforms and (transforms.context, transforms.fill)
         key = fingerprint(variant, params.preprocess.model_dump(), around)
         if key not in self._read:
-            self._read[key] = read_training_data(self.galaxies, self.images[variant], params, self.cache)
+            self._read[key] = read_training_data(self.galaxies, self.images[variant], params, self.scratch / "images")
         return self._read[key]
 
     def _fit(self, trial: optuna.Trial, params: TrainStageParams) -> float:
@@ -163,7 +166,20 @@ class Trials:
             best.keep(model, state)
             pruning.on_epoch_end(state.epoch - 1, row)
 
-        state = train(model, data, params.train, params.experiment, TrainingState(), after_epoch, best.model)
+        features = FeatureFiles(trial_scratch(self.scratch, trial.number), params.train.memory_share)
+        try:
+            state = train(
+                model,
+                data,
+                params.train,
+                params.experiment,
+                TrainingState(),
+                after_epoch,
+                best.model,
+                keep_features=features.keep,
+            )
+        finally:
+            shutil.rmtree(features.folder, ignore_errors=True)
         kept = state.history[(state.best_epoch or state.epoch) - 1]
         return float(kept[f"val_{self.metric}"])
 

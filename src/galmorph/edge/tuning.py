@@ -1,6 +1,5 @@
 """A study from its parameters to its end: trials until there are enough, by one worker or several."""
 
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -12,15 +11,12 @@ from optuna.trial import FrozenTrial
 
 from galmorph import storage, tracking
 from galmorph.edge import study as studies
-from galmorph.edge.study_report import FOLDER, report
-from galmorph.edge.study_work import SPLITS, Work
+from galmorph.edge.study_report import report
+from galmorph.edge.study_work import SCRATCH, SPLITS, Work, sweep
 from galmorph.errors import TrialError, TuningError
 from galmorph.finetuning import PIPELINE_PARAMS, check_upstream, make_upstream
 from galmorph.models import tune as core
 from galmorph.params import read_values
-
-#: Prepared images that do not fit into memory; all workers on a machine share them.
-CACHE = FOLDER / ".images"
 
 
 def tune(work: Work, worker: bool) -> str:
@@ -67,7 +63,8 @@ def _lead(work: Work) -> str:
             _run_to_the_end(work, study, active.info.run_id)
         finally:
             _log_counts(study)
-            shutil.rmtree(CACHE, ignore_errors=True)
+            ended = [trial.number for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+            sweep(ended, everything=not studies.running(study))
         return report(work, study)
 
 
@@ -95,7 +92,9 @@ def _objective(work: Work, parent: str) -> Callable[[optuna.Trial], float]:
     from galmorph.edge.trials import Trials
 
     galaxies = storage.read_table(SPLITS)
-    return Trials(work.given, work.tune.experiment, work.space, work.tune.metric, galaxies, work.images, parent, CACHE)
+    return Trials(
+        work.given, work.tune.experiment, work.space, work.tune.metric, galaxies, work.images, parent, SCRATCH
+    )
 
 
 def _run_to_the_end(work: Work, study: optuna.Study, parent: str) -> None:

@@ -69,7 +69,7 @@ def objective(small, galaxies, folders, parent, tmp_path):
         "experiment.variant": Choices(choices=("raw", "tv")),
         "train.batch_size": Choices(choices=(8, 100)),
     }
-    return trials.Trials(small, "small", space, "accuracy", galaxies, folders, parent, tmp_path / "cache")
+    return trials.Trials(small, "small", space, "accuracy", galaxies, folders, parent, tmp_path)
 
 
 def queued(*values: dict) -> optuna.Study:
@@ -97,9 +97,9 @@ def test_a_trial_returns_the_metric_of_the_epoch_that_would_be_kept(objective, p
 def test_images_are_read_once_for_each_variant(objective, monkeypatch):
     read, real = [], trials.read_training_data
 
-    def counting(galaxies, images, params):
+    def counting(galaxies, images, params, cache):
         read.append(params.experiment.variant)
-        return real(galaxies, images, params)
+        return real(galaxies, images, params, cache)
 
     monkeypatch.setattr(trials, "read_training_data", counting)
     study = queued({}, {RATE: 0.02}, {"experiment.variant": "tv"}, {"experiment.variant": "tv", RATE: 0.03}, {})
@@ -128,3 +128,19 @@ def test_what_would_fail_every_trial_stops_the_study(objective, folders):
     assert "error" not in study.trials[0].user_attrs
     run = MlflowClient().get_run(study.trials[0].user_attrs["run_id"])
     assert (run.info.status, run.data.tags["state"]) == ("FAILED", "FAIL")
+
+
+def test_images_that_memory_is_too_small_for_are_held_in_a_file(small, galaxies, folders, parent, tmp_path):
+    space = {RATE: Range(low=0.001, high=0.1, log=True)}
+    scores = []
+    for name, share in (("memory", 0.5), ("file", 1e-15)):
+        given = {**small, "train": {**small["train"], "memory_share": share}}
+        objective = trials.Trials(given, "small", space, "loss", galaxies, folders, parent, tmp_path / name)
+        study = optuna.create_study()
+        study.enqueue_trial({RATE: 0.01})
+        study.optimize(objective, n_trials=1)
+        scores.append(study.best_value)
+    assert scores[0] == pytest.approx(scores[1])
+    assert not (tmp_path / "memory").exists()
+    assert list((tmp_path / "file/images").glob("*.npy"))
+    assert [path.name for path in (tmp_path / "file").iterdir()] == ["images"]
