@@ -1,10 +1,13 @@
 import os
+import platform
+import resource
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
@@ -105,3 +108,19 @@ def _eventually(condition, seconds: float = 60) -> bool:
             return True
         time.sleep(0.05)
     return False
+
+
+def page_faults(rounds: int) -> int:
+    """How many pages the kernel hands out while 20 arrays of 512 KiB are made and dropped again and again."""
+    [np.ones(2**16) for _ in range(20)]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(rounds):
+        [np.ones(2**16) for _ in range(20)]
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has the setting")
+def test_workers_reuse_the_memory_of_large_arrays(monkeypatch):
+    """Given back at each end, they would cost some 2,500 pages a round."""
+    monkeypatch.setenv("GALMORPH_WORKERS", "2")
+    assert max(map_ordered(page_faults, [10, 10], "arrays")) < 2_000
