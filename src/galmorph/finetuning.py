@@ -13,7 +13,8 @@ from typing import Any
 from galmorph import params as p
 from galmorph import storage
 from galmorph.errors import ParamsError, UpstreamError
-from galmorph.stages import STAGES, paths, run_stage, stage_values
+from galmorph.stage import paths, stage_values
+from galmorph.stages import STAGES, run_stage
 
 log = logging.getLogger(__name__)
 

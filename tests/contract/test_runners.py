@@ -11,7 +11,8 @@ from ruamel.yaml import YAML
 
 from galmorph import params as p
 from galmorph.cli import parser
-from galmorph.stages import STAGES, paths, rows, stage_values
+from galmorph.stage import paths, rows, stage_values
+from galmorph.stages import STAGES
 from galmorph.tools import TOOLS
 
 #: Tools that `mlflow run` starts too.

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from galmorph import params as p
-from galmorph.stages import STAGES, paths, rows
+from galmorph.stage import paths, rows
+from galmorph.stages import STAGES
 
 
 def ran(printed: str) -> set[str]:

@@ -7,7 +7,8 @@ import pytest
 from galmorph import finetuning
 from galmorph import params as p
 from galmorph.errors import ParamsError, UpstreamError
-from galmorph.stages import STAGES, paths
+from galmorph.stage import paths
+from galmorph.stages import STAGES
 
 ROWS = {
     "cnn": {"architecture": "regularised_cnn", "variant": "raw", "phases": ["scratch"], "overrides": {}},

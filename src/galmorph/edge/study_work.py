@@ -14,7 +14,8 @@ from galmorph import storage
 from galmorph.edge.study import database
 from galmorph.errors import ParamsError
 from galmorph.models import tune as core
-from galmorph.stages import RAW_IMAGES, STAGES, VARIANT_IMAGES
+from galmorph.stage import RAW_IMAGES, VARIANT_IMAGES
+from galmorph.stages import STAGES
 
 log = logging.getLogger(__name__)
 
