@@ -36,6 +36,8 @@ def test_params_are_frozen(params):
         ("acquire.source=ftp", "'simulate', 'archive' or 'cutouts'"),
         ("denoise.median.kernel=4", "must be odd"),
         ("experiments.x.architecture=resnet50", r"experiments\.x\.variant: missing key"),
+        ("experiments.vit_raw.architecture=resnet18", r"experiments\.vit_raw\.architecture: .*'resnet50'.*'resnet18'"),
+        ("experiments.vit_raw.phases=[scratch, scratch]", r"each must stand there once\. Received: scratch, scratch"),
         (
             "experiments.regularised_cnn_raw.overrides.train.epoch=3",
             r"experiments\.regularised_cnn_raw with its overrides: train\.epoch: unknown key",

@@ -290,6 +290,12 @@ class ExperimentParams(Section):
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
     overrides: dict[Literal["preprocess", "train"], dict[str, Any]]
 
+    @model_validator(mode="after")
+    def _each_phase_once(self) -> Self:
+        if len(set(self.phases)) < len(self.phases):
+            raise ValueError(f"phases: each must stand there once. Received: {', '.join(self.phases)}")
+        return self
+
 
 class TrainStageParams(Section):
     """What `galmorph train EXPERIMENT` needs; the experiment's overrides are applied on construction."""
