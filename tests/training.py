@@ -45,13 +45,15 @@ def toy(seed: int = 0, dropout: float = 0.5) -> keras.Model:
 
 
 def small(params: TrainParams, weights: str = "given.weights.h5", **changes: object) -> TrainParams:
-    """The values of params.yaml at the size of a test, the backbone's weights given; `changes` by dotted name."""
+    """The values of params.yaml at the size of a test, a given backbone's normalisation frozen; `changes` by name."""
     values = params.model_dump()
     values |= {"batch_size": 16, "augmentation": None, "batch_norm_images": 64}
     values["cnn"] |= {"filters": (4, 4), "dense_units": 8}
     values["transfer"] |= {"weights": weights}
     for phase, rate in (("scratch", 0.01), ("frozen", 0.01), ("finetune", 0.001)):
-        values[phase] |= {"epochs": 4 if phase == "scratch" else 2, "learning_rate": rate}
+        epochs = 4 if phase == "scratch" else 2
+        values[phase] |= {"epochs": epochs, "learning_rate": rate, "schedule": "constant", "warmup": 0}
+    values["finetune"] |= {"unfrozen": "all", "batch_norm": "frozen"}
     for name, value in changes.items():
         *path, key = name.split("__")
         section = values

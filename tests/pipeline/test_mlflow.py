@@ -44,7 +44,8 @@ def test_the_best_model_is_a_version_with_the_alias(store, registration, finishe
 def test_every_experiment_is_one_finished_run(store):
     experiment = store.get_experiment_by_name("galmorph")
     runs = store.search_runs([experiment.experiment_id])
-    assert sorted(run.info.run_name for run in runs) == ["regularised_cnn_median", "regularised_cnn_raw"]
+    expected = ["regularised_cnn_median", "regularised_cnn_raw", "resnet50_finetune_raw"]
+    assert sorted(run.info.run_name for run in runs) == expected
     assert {run.info.status for run in runs} == {"FINISHED"}
 
 
