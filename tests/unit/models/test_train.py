@@ -144,7 +144,7 @@ def test_the_history_tells_the_learning_rate(data, params):
 def test_each_epoch_is_one_line_that_names_its_phase(data, train_params, caplog, capsys):
     with caplog.at_level(logging.INFO, "galmorph"):
         run_model(toy(), data, train_params, phases("frozen", "finetune"))
-    lines = [record.getMessage() for record in caplog.records]
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("galmorph")]
     assert [line.partition(":")[0] for line in lines] == [
         "frozen, epoch 1 of 2", "frozen, epoch 2 of 2", "finetune, epoch 3 of 4", "finetune, epoch 4 of 4",
     ]  # fmt: skip
