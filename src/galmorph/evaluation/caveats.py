@@ -16,6 +16,13 @@ SOURCES = {
 }
 
 
+def _where_from(source: str | None) -> str:
+    """Say where galaxies come from: the source's name, and behind it that of what was read."""
+    kind, _, read = (source or "").partition(" ")
+    known = SOURCES.get(kind or None, source)
+    return f"{known}, {read}" if kind in SOURCES and read else str(known)
+
+
 def leaderboard_facts(
     records: Mapping[str, Mapping[str, Any]], published: Published, comparisons: Mapping[str, Comparison]
 ) -> list[tuple[str, str]]:
@@ -46,7 +53,7 @@ def leaderboard_facts(
     )
     source = record.get("data_source")
     return [
-        ("Galaxies", f"{SOURCES.get(source, source)}."),
+        ("Galaxies", f"{_where_from(source)}."),
         ("Scored on", held_out),
         ("Trained with", _trained_with(records, published)),
         ("Intervals", chance),

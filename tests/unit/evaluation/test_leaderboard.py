@@ -210,11 +210,16 @@ def test_without_a_test_split_every_output_says_validation(evaluation, params, c
         assert "McNemar" not in text  # a single experiment has nothing to be told apart from
 
 
-@pytest.mark.parametrize("source", [None, "archive", "telescope"])
+@pytest.mark.parametrize("source", [None, "archive", "archive GALAXIES 2.zip", "telescope"])
 def test_where_the_galaxies_come_from_is_told(records, source):
     changed = {name: {**record, "data_source": source} for name, record in records.items()}
     told = dict(leaderboard_facts(changed, published(), {}))["Galaxies"]
-    assert told == {None: "not recorded.", "archive": "a labelled archive."}.get(source, "telescope.")
+    expected = {
+        None: "not recorded.",
+        "archive": "a labelled archive.",
+        "archive GALAXIES 2.zip": "a labelled archive, GALAXIES 2.zip.",
+    }
+    assert told == expected.get(source, "telescope.")
 
 
 def test_dots_lie_where_the_scores_are(entries):
