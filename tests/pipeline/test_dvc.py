@@ -45,7 +45,7 @@ def test_a_second_run_does_nothing(finished):
 @pytest.mark.parametrize(
     ("changed", "expected"),
     [
-        ("explain.alpha=0.5", {"explain", "register"}),
+        ("explain.picture.alpha=0.5", {"explain", "register"}),
         ("register.alias=candidate", {"compare", "robustness", "explain", "register"}),
         ("robustness.seed=4", {"robustness", "register"}),
         ("denoise.tv.weight=0.2", {"denoise@tv"}),

@@ -57,9 +57,9 @@ def test_a_challenger_is_registered_in_the_run_that_mlflow_began(ran, finished):
 def test_another_experiment_goes_on_where_it_was_interrupted(ran):
     """By name; a stage that was finished is not run again."""
     arguments = ("finetune", "--experiment", "regularised_cnn_raw")
-    stopped = ran.galmorph(*arguments, "--set", "explain.layer=nowhere", check=False)
+    stopped = ran.galmorph(*arguments, "--set", "explain.grad_cam.layer=nowhere", check=False)
     assert stopped.returncode == 1
-    assert "explain.layer must be one of" in stopped.stderr
+    assert "explain.grad_cam.layer must be one of" in stopped.stderr
     assert "regularised_cnn_raw" in made(ran)[0].name
     again = ran.galmorph(*arguments)
     assert "train (1 of" not in again.stderr

@@ -70,7 +70,7 @@ def test_other_work_has_another_folder(values, tmp_path, monkeypatch):
     assert first.startswith("resnet-")
     assert finetuning.identity(given, "resnet") == first
     assert finetuning.identity(p.with_overrides(given, ["train.finetune.epochs=3"]), "resnet") != first
-    for elsewhere in ("split.seed=3", "explain.alpha=0.1"):
+    for elsewhere in ("split.seed=3", "explain.picture.alpha=0.1"):
         assert finetuning.identity(p.with_overrides(given, [elsewhere]), "resnet") == first
     card.write_text('{"digest": "two"}')
     assert finetuning.identity(given, "resnet") != first

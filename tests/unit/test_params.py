@@ -58,12 +58,9 @@ def test_a_missing_key_is_named(values):
 
 def test_overrides_are_read_as_yaml_and_leave_the_values_alone(values):
     before = copy.deepcopy(values)
-    changed = p.with_overrides(values, ["train.batch_size=8", "validate.footprint=any", "explain.layer=null"])
-    assert (changed["train"]["batch_size"], changed["validate"]["footprint"], changed["explain"]["layer"]) == (
-        8,
-        "any",
-        None,
-    )
+    changed = p.with_overrides(values, ["train.batch_size=8", "validate.footprint=any", "explain.grad_cam.layer=null"])
+    assert (changed["train"]["batch_size"], changed["validate"]["footprint"]) == (8, "any")
+    assert changed["explain"]["grad_cam"]["layer"] is None
     assert values == before
 
 

@@ -11,7 +11,6 @@ import pandas as pd
 from galmorph import tracking
 from galmorph.data.dataset import prepare, to_frame
 from galmorph.edge.training import MODEL_FILE
-from galmorph.errors import InputError
 from galmorph.explain.attention_rollout import AttentionRollout
 from galmorph.explain.grad_cam import GradCam, convolutions
 from galmorph.explain.report import data_url, png, render
@@ -50,8 +49,6 @@ def explain_experiment(
     model, facts = load_model(model_folder / MODEL_FILE)
     split = params.split if (predictions["split"] == params.split).any() else "validation"
     sample = choose_sample(predictions[predictions["split"] == split], params.sample, params.seed)
-    if sample.empty:
-        raise InputError("explain.sample asks for no galaxy: give at least one kind a number above 0.")
     name, explainer = explainer_of(model, params)
     frames = [read_image(image_path(images, cataid)) for cataid in sample["CATAID"]]
     maps = explainer.explain(
@@ -67,8 +64,11 @@ def explain_experiment(
         )
         for row, frame, attribution in zip(sample.to_dict("records"), frames, maps, strict=True)
     ]
-    write_bytes(folder / "sheet.png", png(sheet(galaxies, facts.preprocess, params.colour_map, params.alpha)))
-    write_text(folder / "report.html", _report(galaxies, facts, name, explainer.layer, split, scored, params))
+    write_bytes(
+        folder / "sheet.png", png(sheet(galaxies, facts.preprocess, params.picture.colour_map, params.picture.alpha))
+    )
+    layer = getattr(explainer, "layer", "all attention layers")
+    write_text(folder / "report.html", _report(galaxies, facts, name, layer, split, scored, params))
     with tracking.run(facts.experiment, facts.run_id):
         mlflow.log_artifacts(str(folder), "explanations")
 
@@ -76,7 +76,7 @@ def explain_experiment(
 def explainer_of(model: keras.Model, params: ExplainParams) -> tuple[str, GradCam | AttentionRollout]:
     """Return the name of a method that fits the model, and its explainer: Grad-CAM needs a convolution."""
     if convolutions(model):
-        return "grad_cam", GradCam(model, params.layer, params.batch_size)
+        return "grad_cam", GradCam(model, params.grad_cam.layer, params.batch_size)
     return "attention_rollout", AttentionRollout(model, params.batch_size)
 
 
@@ -110,7 +110,7 @@ def _report(
             "right": galaxy.right,
             "empty": galaxy.empty,
             "kind": KINDS[galaxy.chosen_as],
-            "picture": data_url(png(panel(galaxy, facts.preprocess, params.colour_map, params.alpha))),
+            "picture": data_url(png(panel(galaxy, facts.preprocess, params.picture.colour_map, params.picture.alpha))),
         }
         for galaxy in progress(iter(galaxies), len(galaxies), "drawing explanations")
     ]
@@ -124,7 +124,7 @@ def _report(
         "method": method,
         "layer": layer,
         "split": split,
-        "colour_map": params.colour_map,
-        "alpha": params.alpha,
+        "colour_map": params.picture.colour_map,
+        "alpha": params.picture.alpha,
     }
     return render(about, {name: scores[name] for name in _SCORES if scores[name]["value"] is not None}, rows)

@@ -1,14 +1,13 @@
 """Attention rollout: which patches a transformer's answer drew on."""
 
 import cv2
-import keras
 import numpy as np
 
-from galmorph.explain.base import checked_images, target_signs
+from galmorph.explain.base import Attributions, Explainer
 from galmorph.models.vit import attention
 
 
-class AttentionRollout:
+class AttentionRollout(Explainer):
     """Attention, followed from the class token back through all blocks.
 
     In each block the heads are averaged, and half of the identity is added for the skip connection; the product over
@@ -23,40 +22,32 @@ class AttentionRollout:
     batch_size
         Images at a time.
 
+    Raises
+    ------
+    ModelError
+        When it is asked, and the model has no attention.
+
     References
     ----------
     Abnar & Zuidema 2020, "Quantifying Attention Flow in Transformers", ACL, arXiv:2005.00928.
     """
 
-    #: What the report says of it.
-    layer = "all attention layers"
+    name = "attention_rollout"
+    title = "Attention rollout"
+    meaning = "the share of the answer's token that comes from the patch around a pixel"
+    classless = True
 
-    def __init__(self, model: keras.Model, batch_size: int) -> None:
-        self.model, self.batch_size = model, batch_size
-
-    def explain(self, images: np.ndarray, target: list[str]) -> np.ndarray:
-        """Attribute each answer to the pixels of its image.
-
-        Returns
-        -------
-        numpy.ndarray
-            `(N, S, S)` float32, not negative: the share of the class token that comes from the patch around a pixel.
-
-        Raises
-        ------
-        ModelError
-            When the model has no attention.
-        InputError
-            When images or targets are not what they must be.
-        """
-        floats = checked_images(images, tuple(self.model.input_shape[1:]))
-        target_signs(target)  # refuses what is no class
-        maps = np.empty(floats.shape[:3], np.float32)
-        for start in range(0, len(floats), self.batch_size):
+    def _attribute(
+        self,
+        images: np.ndarray,
+        signs: np.ndarray,  # noqa: ARG002 - attention is the same for either class
+    ) -> Attributions:
+        maps = np.empty(images.shape[:3], np.float32)
+        for start in range(0, len(images), self.batch_size):
             part = slice(start, start + self.batch_size)
-            for at, patches in enumerate(rollout(attention(self.model, floats[part], self.batch_size)), start):
+            for at, patches in enumerate(rollout(attention(self.model, images[part], self.batch_size)), start):
                 maps[at] = cv2.resize(patches, maps.shape[1:], interpolation=cv2.INTER_LINEAR)
-        return maps
+        return Attributions(maps)
 
 
 def rollout(weights: np.ndarray) -> np.ndarray:

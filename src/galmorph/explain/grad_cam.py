@@ -5,10 +5,10 @@ import numpy as np
 import tensorflow as tf
 
 from galmorph.errors import ModelError
-from galmorph.explain.base import checked_images, target_signs
+from galmorph.explain.base import Attributions, Explainer
 
 
-class GradCam:
+class GradCam(Explainer):
     """Gradient-weighted class activation maps.
 
     The gradient of the class's logit, averaged over each channel of a convolution, weights that channel; the weighted
@@ -35,29 +35,22 @@ class GradCam:
     doi:10.1109/ICCV.2017.74.
     """
 
+    name = "grad_cam"
+    title = "Grad-CAM"
+    meaning = "how much the last convolution's features around a pixel raise the class's logit"
+
     def __init__(self, model: keras.Model, layer: str | None, batch_size: int) -> None:
-        self.model = model
+        super().__init__(model, batch_size)
         self.layer = last_convolution(model) if layer is None else convolution(model, layer)
-        self.batch_size = batch_size
         self._both = keras.Model(model.input, [model.get_layer(self.layer).output, model.get_layer("logit").output])
         self._maps = tf.function(self._batch_maps, reduce_retracing=True)
 
-    def explain(self, images: np.ndarray, target: list[str]) -> np.ndarray:
-        """Attribute the logit of each image's target class to its pixels.
-
-        Returns
-        -------
-        numpy.ndarray
-            `(N, S, S)` float32, not negative, in units of logit per unit of activation. All zero: nothing in the
-            image speaks for the class at this layer.
-        """
-        floats = checked_images(images, tuple(self.model.input_shape[1:]))
-        signs = target_signs(target)
+    def _attribute(self, images: np.ndarray, signs: np.ndarray) -> Attributions:
         parts = [
-            self._maps(floats[start : start + self.batch_size], signs[start : start + self.batch_size]).numpy()
-            for start in range(0, len(floats), self.batch_size)
+            self._maps(images[start : start + self.batch_size], signs[start : start + self.batch_size]).numpy()
+            for start in range(0, len(images), self.batch_size)
         ]
-        return np.concatenate(parts) if parts else np.empty(floats.shape[:3], np.float32)
+        return Attributions(np.concatenate(parts) if parts else np.empty(images.shape[:3], np.float32))
 
     def _batch_maps(self, images: tf.Tensor, signs: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
@@ -99,6 +92,6 @@ def convolution(model: keras.Model, name: str) -> str:
     names = convolutions(model)
     if name not in names:
         raise ModelError(
-            f"explain.layer must be one of {model.name}'s convolutions: {', '.join(names)}. Received: {name!r}"
+            f"explain.grad_cam.layer must be one of {model.name}'s convolutions: {', '.join(names)}. Received: {name!r}"
         )
     return name

@@ -13,6 +13,8 @@ from galmorph.params import PreprocessParams
 
 #: What each kind of the sample is called on a page.
 KINDS = {
+    "named": "asked for by name",
+    "indexed": "asked for by place",
     "most_wrong": "confident and wrong",
     "borderline": "near even odds",
     "most_confident": "confident and right",

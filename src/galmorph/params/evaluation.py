@@ -1,4 +1,4 @@
-"""How models are scored, compared, explained and registered."""
+"""How models are scored, compared and registered."""
 
 from typing import Annotated, Literal, Self
 
@@ -128,28 +128,6 @@ class CompareParams(Section):
     select_by: Literal["loss", "accuracy"]
     reference: str
     mistakes: Annotated[int, Field(ge=0)]
-
-
-class SampleParams(Section):
-    """How many galaxies of each kind are explained."""
-
-    most_confident: Annotated[int, Field(ge=0)]
-    most_wrong: Annotated[int, Field(ge=0)]
-    borderline: Annotated[int, Field(ge=0)]
-    random: Annotated[int, Field(ge=0)]
-
-
-class ExplainParams(Section):
-    """What is explained, and how it is shown; see `galmorph.explain`."""
-
-    methods: tuple[Literal["grad_cam"], ...]
-    split: Literal["train", "validation", "test"]
-    sample: SampleParams
-    seed: int
-    layer: str | None
-    colour_map: str
-    alpha: Share
-    batch_size: Positive
 
 
 class RegisterParams(Section):

@@ -14,10 +14,10 @@ from galmorph.params.base import Section, merged
 from galmorph.params.evaluation import (
     CompareParams,
     EvaluateParams,
-    ExplainParams,
     RegisterParams,
     RobustnessParams,
 )
+from galmorph.params.explanation import ExplainParams
 from galmorph.params.preparation import DenoiseParams, SplitParams, ValidateParams
 from galmorph.params.training import ExperimentParams, PreprocessParams, TrainParams, TrainStageParams
 from galmorph.params.tuning import TuneParams
