@@ -120,10 +120,27 @@ def accuracy_changes(
     intervals : list
         One for each setting; see `percentile_interval`.
     """
-    change = right.astype(np.float64) - before[:, None]
-    n = len(change)
-    resampled = np.concatenate([counts @ change / n for counts in resample_counts(n, resamples, seed)])
-    values = change.mean(0)
+    return mean_intervals(right.astype(np.float64) - before[:, None], resamples, confidence, seed)
+
+
+def mean_intervals(columns: Array, resamples: int, confidence: float, seed: int) -> tuple[Array, list[Interval]]:
+    """Means over galaxies, with percentile intervals over resampled galaxies.
+
+    Parameters
+    ----------
+    columns
+        `(N, S)` a galaxy a row: S quantities, or differences of quantities, that are drawn together.
+
+    Returns
+    -------
+    values : numpy.ndarray
+        `(S,)` means.
+    intervals : list
+        One for each column; see `percentile_interval`.
+    """
+    n = len(columns)
+    resampled = np.concatenate([counts @ columns / n for counts in resample_counts(n, resamples, seed)])
+    values = columns.mean(0)
     return values, [percentile_interval(value, resampled[:, k], confidence) for k, value in enumerate(values)]
 
 

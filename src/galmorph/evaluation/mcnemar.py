@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from galmorph.errors import InputError
-from galmorph.evaluation.bootstrap import Array, percentile_interval, resample_counts
+from galmorph.evaluation.bootstrap import Array, mean_intervals
 from galmorph.evaluation.metrics import galaxy_losses
 from galmorph.params import EvaluateParams
 
@@ -170,14 +170,11 @@ def paired_differences(differences: Mapping[str, Array], params: EvaluateParams)
     if not differences:
         return {}
     columns = np.column_stack(list(differences.values()))  # (N, E)
-    n = len(columns)
-    means = np.concatenate([counts @ columns / n for counts in resample_counts(n, params.bootstrap, params.seed)])
-    found: dict[str, Difference] = {}
-    for index, name in enumerate(differences):
-        value = float(columns[:, index].mean())
-        low, high = percentile_interval(value, means[:, index], params.confidence)
-        found[name] = {"value": _rounded(value), "low": _rounded(low), "high": _rounded(high)}
-    return found
+    means, intervals = mean_intervals(columns, params.bootstrap, params.confidence, params.seed)
+    return {
+        name: {"value": _rounded(float(mean)), "low": _rounded(low), "high": _rounded(high)}
+        for name, mean, (low, high) in zip(differences, means, intervals, strict=True)
+    }
 
 
 def _aligned(reference: str, predictions: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:

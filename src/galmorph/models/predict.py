@@ -30,14 +30,19 @@ def predict_logits(model: keras.Model, images: np.ndarray, batch_size: int) -> t
     ModelError
         When the images are not of the model's size.
     """
+    check_size(model, images)
+    batches = (images[start : start + batch_size] for start in range(0, len(images), batch_size))
+    logits, probabilities = zip(*predict_batches(model, batches), strict=True)
+    return np.concatenate(logits), np.concatenate(probabilities)
+
+
+def check_size(model: keras.Model, images: np.ndarray) -> None:
+    """Raise a ModelError when `(N, H, W, 3)` images are not of the model's size."""
     if images.shape[1:] != model.input_shape[1:]:
         raise ModelError(
             f"{model.name} takes images of shape {model.input_shape[1:]}; prepare them with data.dataset.prepare and "
             f"the model's own preprocess values. Received: {images.shape[1:]}"
         )
-    batches = (images[start : start + batch_size] for start in range(0, len(images), batch_size))
-    logits, probabilities = zip(*predict_batches(model, batches), strict=True)
-    return np.concatenate(logits), np.concatenate(probabilities)
 
 
 def predict_batches(model: keras.Model, batches: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from galmorph.errors import ModelError
 from galmorph.models.layers import image_input, logit
+from galmorph.models.predict import check_size
 from galmorph.params import VitParams
 
 #: Standard deviation that positions, class token and the last layer start with, as in DeiT's code.
@@ -125,11 +126,7 @@ def attention(model: keras.Model, images: np.ndarray, batch_size: int) -> np.nda
     layers = [layer for layer in model.layers if isinstance(layer, keras.layers.MultiHeadAttention)]
     if not layers:
         raise ModelError(f"{model.name} has no attention to read out. Choose an experiment of the architecture vit.")
-    if images.shape[1:] != model.input_shape[1:]:
-        raise ModelError(
-            f"{model.name} takes images of shape {model.input_shape[1:]}; prepare them with data.dataset.prepare and "
-            f"the model's own preprocess values. Received: {images.shape[1:]}"
-        )
+    check_size(model, images)
     seen = keras.Model(model.input, [model.get_layer(f"{layer.name}_norm").output for layer in layers])
     tokens = layers[0].output.shape[1]
     weights = np.empty((len(images), len(layers), layers[0].num_heads, tokens, tokens), np.float32)
