@@ -77,9 +77,9 @@ def write_model(path: Path, card: Path, variant: str, means: list[float]) -> Non
     facts = ModelFacts.model_validate(
         {
             "galmorph": "0", "experiment": EXPERIMENT, "architecture": "baseline_cnn", "variant": variant,
-            "preprocess": PREPROCESS.model_dump(), "temperature": 2.0, "recipe": RECIPE, "seed": 1,
-            "data_digest": storage.read_json(card)["digest"], "params_digest": "p" * 64, "git_commit": None,
-            "run_id": None,
+            "preprocess": PREPROCESS.model_dump(), "denoiser": storage.read_json(card).get("denoiser"),
+            "temperature": 2.0, "recipe": RECIPE, "seed": 1, "data_digest": storage.read_json(card)["digest"],
+            "params_digest": "p" * 64, "git_commit": None, "run_id": None,
         }
     )  # fmt: skip
     save_model(path, with_probability(model, 2.0), facts)

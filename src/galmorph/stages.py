@@ -80,7 +80,7 @@ def train(splits: Path, images: Path, card: Path, model: Path, params: p.TrainSt
     values = params.model_dump(mode="json", by_alias=True)
     work = storage.fingerprint("train", each, digest, storage.digest_file(splits), values, starting_weights(params))
     with storage.output_folder(model, work) as folder:
-        run_training(folder, galaxies, images, digest, params, each)
+        run_training(folder, galaxies, images, card, params, each)
 
 
 def evaluate(

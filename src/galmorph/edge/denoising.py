@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from pydantic import TypeAdapter, ValidationError
 
 from galmorph import parallel, storage
 from galmorph.data.identity import data_digest
@@ -128,6 +129,21 @@ def card(galaxies: pd.DataFrame, denoised: Sequence[Denoised], params: DenoiserP
                 "denoised": _summary(getattr(found, measure) for found in after),
             }
     return content
+
+
+def denoiser_of(card: Path) -> DenoiserParams | None:
+    """Return the denoiser that made a variant, with its parameters, as the variant's card tells; None for `raw`."""
+    content = storage.read_json(card)
+    if "denoiser" not in content and content.get("variant", "raw") == "raw":
+        return None
+    try:
+        denoiser: DenoiserParams = TypeAdapter(DenoiserParams).validate_python(content.get("denoiser"))
+    except ValidationError as error:
+        raise InputError(
+            f"{card}: does not tell which denoiser made the variant. Make it again: galmorph denoise {card.stem} (or "
+            f"`dvc repro`). Received: {content.get('denoiser')!r}"
+        ) from error
+    return denoiser
 
 
 def _summary(values: Iterable[float]) -> dict[str, float]:

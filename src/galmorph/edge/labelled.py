@@ -43,12 +43,15 @@ class Labelled:
         Names of the columns and of the images, and what each label's text stands for.
     max_pixels
         Larger images are not decoded.
+    denoised
+        Whether the images went through the denoiser of the model's variant already.
     """
 
     labels: Path
     images: Path
     archive: ArchiveParams
     max_pixels: int
+    denoised: bool
 
 
 def score_labelled(
@@ -195,7 +198,12 @@ def _answer(
     names = [(cataid, matches.images[cataid]) for cataid in usable["CATAID"]]
     jobs = [(cataid, name, source.members[name]) for cataid, name in names]
     read = partial(
-        read_for_model, path=source.path, kind=source.kind, max_pixels=given.max_pixels, preprocess=preprocess
+        read_for_model,
+        path=source.path,
+        kind=source.kind,
+        max_pixels=given.max_pixels,
+        preprocess=preprocess,
+        denoiser=None if given.denoised else loaded.facts.denoiser,
     )
     answers: dict[str, tuple[float, float]] = {}
     unreadable: dict[str, str] = {}

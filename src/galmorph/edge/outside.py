@@ -14,7 +14,7 @@ from galmorph.data.dataset import prepare
 from galmorph.data.images import decode_image, is_blank, max_bytes
 from galmorph.edge.members import read_member
 from galmorph.errors import ArchiveError, ImageError
-from galmorph.params import PreprocessParams
+from galmorph.params import DenoiserParams, PreprocessParams
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,9 @@ def read_for_model(
     kind: Literal["folder", "zip"],
     max_pixels: int,
     preprocess: PreprocessParams,
+    denoiser: DenoiserParams | None,
 ) -> ReadImage:
-    """Read, decode and prepare one image, or say why that cannot be; runs in a process of its own.
+    """Read, decode, denoise and prepare one image, or say why that cannot be; runs in a process of its own.
 
     Parameters
     ----------
@@ -56,6 +57,8 @@ def read_for_model(
         A larger image is not decoded.
     preprocess
         What the model sees.
+    denoiser
+        Of the model's variant; None where there is none, or the image went through it already.
     """
     cataid, name, place = job
     try:
@@ -65,4 +68,9 @@ def read_for_model(
             raise ImageError(f"{name}: blank, every pixel is {pixels[0, 0].tolist()}.")
     except (ImageError, ArchiveError) as error:
         return ReadImage(cataid, None, "", str(error))
+    if denoiser is not None:
+        # Its libraries take seconds to load, which a model of raw images need not wait for.
+        from galmorph.data.denoise import denoise
+
+        pixels = denoise(pixels, denoiser)
     return ReadImage(cataid, prepare(pixels, preprocess), hashlib.sha256(content).hexdigest(), "")

@@ -9,13 +9,13 @@ import keras
 import mlflow
 import numpy as np
 import pandas as pd
-from pydantic import TypeAdapter, ValidationError
 
 from galmorph import tracking
 from galmorph.data.dataset import POSITIVE
 from galmorph.edge.altered import degraded_views
+from galmorph.edge.denoising import denoiser_of
 from galmorph.edge.training import MODEL_FILE
-from galmorph.errors import InputError, ModelError
+from galmorph.errors import ModelError
 from galmorph.evaluation.degrade import Setting, settings
 from galmorph.evaluation.robustness import robustness_curves, robustness_record
 from galmorph.evaluation.robustness_figure import robustness_figure
@@ -23,8 +23,8 @@ from galmorph.evaluation.subset import stratified
 from galmorph.explain.report import png
 from galmorph.models.predict import predict_logits
 from galmorph.models.saved import ModelFacts, load_model
-from galmorph.params import DenoiserParams, RobustnessParams
-from galmorph.storage import read_json, write_bytes, write_json, write_table
+from galmorph.params import RobustnessParams
+from galmorph.storage import write_bytes, write_json, write_table
 
 #: Prepared images held at a time.
 _BYTES = 256 << 20
@@ -65,10 +65,10 @@ def measure_robustness(
         When undegraded cutouts are not answered as in `predictions`.
     """
     model, facts = load_model(model_folder / MODEL_FILE)
-    denoiser = None if facts.variant == "raw" else denoiser_of(card)
     galaxies = stratified(predictions[predictions["split"] == scored_split], params.galaxies, params.seed)
     asked = list(settings(params))
     cataids = galaxies["CATAID"].tolist()
+    denoiser = None if facts.variant == "raw" else denoiser_of(card)
     views = degraded_views(raw, cataids, asked, denoiser, facts.preprocess, params.seed)
     p = _answers(model, views, params.batch_size)
     _check_undegraded(p[:, 0], galaxies, model_folder / MODEL_FILE)
@@ -83,18 +83,6 @@ def measure_robustness(
     with tracking.run(facts.experiment, facts.run_id):
         mlflow.log_metrics(_logged(record, curves, asked))
         mlflow.log_artifacts(str(folder), "robustness")
-
-
-def denoiser_of(card: Path) -> DenoiserParams:
-    """Return the denoiser that made a variant, with its parameters, as the variant's card tells."""
-    told = read_json(card).get("denoiser")
-    try:
-        return TypeAdapter(DenoiserParams).validate_python(told)
-    except ValidationError as error:
-        raise InputError(
-            f"{card}: does not tell which denoiser made the variant. Make it again: galmorph denoise {card.stem} (or "
-            f"`dvc repro`). Received: {told!r}"
-        ) from error
 
 
 def _answers(model: keras.Model, views: Iterator[np.ndarray], batch_size: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from mlflow.types import ColSpec, Schema, TensorSpec
 from galmorph import __version__, tracking
 from galmorph.data.dataset import batches, targets
 from galmorph.edge.checkpoints import Checkpoints, FeatureFiles
+from galmorph.edge.denoising import denoiser_of
 from galmorph.edge.images import cache_for, prepared_images, remove_cache
 from galmorph.errors import TrainingError
 from galmorph.models.architectures import build
@@ -34,7 +35,7 @@ from galmorph.models.train import (
 )
 from galmorph.models.weights import weights_identity
 from galmorph.params import Fill, TrainStageParams
-from galmorph.storage import fingerprint, replacing, write_table
+from galmorph.storage import fingerprint, read_json, replacing, write_table
 
 _log = logging.getLogger(__name__)
 
@@ -81,12 +82,13 @@ def read_training_data(galaxies: pd.DataFrame, images: Path, params: TrainStageP
 
 
 def run_training(
-    folder: Path, galaxies: pd.DataFrame, images: Path, digest: str, params: TrainStageParams, experiment: str
+    folder: Path, galaxies: pd.DataFrame, images: Path, card: Path, params: TrainStageParams, experiment: str
 ) -> None:
     """Train an experiment inside its MLflow run and leave `model.keras`, `history.csv` and `curves.png` in `folder`.
 
-    A `folder` with checkpoints in it is gone on with.
+    A `folder` with checkpoints in it is gone on with. `card` is that of the variant in `images`.
     """
+    digest = read_json(card)["digest"]
     checkpoints = Checkpoints(folder)
     features = FeatureFiles(folder, params.train.memory_share)
     devices = choose_devices(params.train.precision)
@@ -135,7 +137,7 @@ def run_training(
             keep_features=features.keep,
             devices=devices,
         )
-        facts = _facts(params, state, digest, experiment, active.info.run_id)
+        facts = _facts(params, state, card, experiment, active.info.run_id)
         _finish(folder, checkpoints.best(), data, state, params, facts)
     features.remove()
     remove_cache(folder)
@@ -177,7 +179,7 @@ def params_digest(params: TrainStageParams) -> str:
     return fingerprint(params.model_dump(mode="json"), starting_weights(params))
 
 
-def _facts(params: TrainStageParams, state: TrainingState, digest: str, experiment: str, run_id: str) -> ModelFacts:
+def _facts(params: TrainStageParams, state: TrainingState, card: Path, experiment: str, run_id: str) -> ModelFacts:
     """Say what the model is made of; its temperature is not known yet."""
     return ModelFacts(
         galmorph=__version__,
@@ -185,10 +187,11 @@ def _facts(params: TrainStageParams, state: TrainingState, digest: str, experime
         architecture=params.experiment.architecture,
         variant=params.experiment.variant,
         preprocess=params.preprocess,
+        denoiser=denoiser_of(card),
         temperature=1.0,
         recipe=recipe(params, state.history),
         seed=params.train.seed,
-        data_digest=digest,
+        data_digest=read_json(card)["digest"],
         params_digest=params_digest(params),
         git_commit=tracking.git_commit(),
         run_id=run_id,

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from galmorph.errors import ModelError
 from galmorph.models.recipe import Recipe
-from galmorph.params import PreprocessParams, Section
+from galmorph.params import DenoiserParams, PreprocessParams, Section
 from galmorph.storage import replacing
 
 #: The member of the archive that holds the facts; Keras reads its own members by name and passes over this one.
@@ -24,6 +24,9 @@ class ModelFacts(Section):
     ----------
     preprocess
         The crop and size that the model was trained with.
+    denoiser
+        What made the variant's images of the raw ones: any image that the model is asked about goes through it first.
+        None for `raw`.
     temperature
         Fitted on validation.
     recipe
@@ -39,6 +42,7 @@ class ModelFacts(Section):
     architecture: str
     variant: str
     preprocess: PreprocessParams
+    denoiser: DenoiserParams | None
     temperature: float
     recipe: Recipe
     seed: int

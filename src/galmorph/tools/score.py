@@ -51,6 +51,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="what stands for Elliptical and Other, `0=Elliptical,1=Other`; else acquire.archive.coding",
     )
     parser.add_argument("--crop", type=float, metavar="SHARE", help="share of the frame to see; else the model's own")
+    parser.add_argument(
+        "--denoised",
+        action="store_true",
+        help="the images went through the denoiser of the model's variant already; else galmorph applies it",
+    )
     parser.add_argument("--out", type=Path, default=Path("scores"), metavar="DIR", help="where to write (scores)")
     values_arguments(parser)
 
@@ -67,7 +72,9 @@ def run(options: argparse.Namespace) -> None:
     # After the values: a wrong one must not wait for TensorFlow.
     from galmorph.edge.labelled import Labelled, score_labelled
 
-    given = Labelled(options.labels, options.images, archive, int(_section(acquire, "max_pixels", source)))
+    given = Labelled(
+        options.labels, options.images, archive, int(_section(acquire, "max_pixels", source)), options.denoised
+    )
     metrics = score_labelled(options.out, options.model, given, options.crop, params)
     print(summary(metrics, options.out))
 

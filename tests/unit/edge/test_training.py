@@ -7,12 +7,13 @@ import mlflow
 import pandas as pd
 import pytest
 
+from galmorph.edge.denoising import denoiser_of
 from galmorph.edge.training import run_training, starting_weights
-from galmorph.errors import TrainingError
+from galmorph.errors import InputError, TrainingError
 from galmorph.models import architectures
-from galmorph.models.saved import load_model
-from galmorph.params import TrainStageParams
-from galmorph.storage import digest_file, write_image
+from galmorph.models.saved import load_facts, load_model
+from galmorph.params import MedianParams, TrainStageParams
+from galmorph.storage import digest_file, write_image, write_json
 from tests.training import SIDE, galaxies, phases, small, toy
 
 
@@ -45,9 +46,10 @@ def stage_params(params, experiment, **changes) -> TrainStageParams:
     return TrainStageParams(preprocess=preprocess, train=small(params.train, **changes), experiment=experiment)
 
 
-def trained(tmp_path, galaxies_, stage):
+def trained(tmp_path, galaxies_, stage, **card):
     (tmp_path / "models").mkdir(exist_ok=True)
-    run_training(tmp_path / "models", galaxies_, tmp_path / "images", "digest", stage, "toy_raw")
+    write_json(tmp_path / "card.json", {"digest": "digest", **card})
+    run_training(tmp_path / "models", galaxies_, tmp_path / "images", tmp_path / "card.json", stage, "toy_raw")
     (run,) = mlflow.search_runs(experiment_names=["galmorph"], output_format="list")
     return run
 
@@ -109,4 +111,16 @@ def test_a_phase_that_is_passed_over_is_named_in_log_and_run(params, project, tm
 def test_a_phase_that_cannot_be_run_names_its_row_before_any_image_is_read(params, project, tmp_path):
     stage = stage_params(params, phases("frozen", architecture="baseline_cnn"))
     with pytest.raises(TrainingError, match=r"experiments\.toy_raw: the phase frozen needs a backbone"):
-        run_training(tmp_path / "models", project, tmp_path / "none", "digest", stage, "toy_raw")
+        trained(tmp_path, project, stage)
+
+
+def test_the_model_carries_the_denoiser_of_its_variant(params, project, tmp_path):
+    stage = stage_params(params, phases("scratch"), transfer__weights="none")
+    trained(tmp_path, project, stage, variant="median", denoiser={"kernel": 7})
+    assert load_facts(tmp_path / "models" / "model.keras").denoiser == MedianParams(kernel=7)
+
+
+def test_a_card_that_does_not_tell_its_denoiser_is_refused(tmp_path):
+    write_json(tmp_path / "median.json", {"digest": "d", "variant": "median"})
+    with pytest.raises(InputError, match=r"median\.json: does not tell which denoiser.*galmorph denoise median"):
+        denoiser_of(tmp_path / "median.json")

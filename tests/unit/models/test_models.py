@@ -48,8 +48,9 @@ def built(small_params):
 @pytest.fixture
 def facts(params):
     return saved.ModelFacts(
-        galmorph="0", experiment="e", architecture="regularised_cnn", variant="raw", preprocess=SMALL, temperature=1.5,
-        recipe=RECIPE, seed=1, data_digest="d", params_digest="p", git_commit=None, run_id=None,
+        galmorph="0", experiment="e", architecture="regularised_cnn", variant="raw", preprocess=SMALL,
+        denoiser=None, temperature=1.5, recipe=RECIPE, seed=1, data_digest="d", params_digest="p", git_commit=None,
+        run_id=None,
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 from galmorph import storage
 from galmorph.cli import main
 from galmorph.data.dataset import prepare
+from galmorph.data.denoise import denoise
 from galmorph.data.images import decode_image
 from galmorph.edge import labelled
 from galmorph.edge.training import log_model
@@ -25,7 +26,7 @@ from galmorph.models.layers import with_probability
 from galmorph.models.predict import predict_logits
 from galmorph.models.recipe import Recipe
 from galmorph.models.saved import ModelFacts, load_model, save_model
-from galmorph.params import PreprocessParams
+from galmorph.params import MedianParams, PreprocessParams
 
 SMALL = PreprocessParams(crop=0.5, image_size=24)
 #: Suffix, mode and size of the images: whatever `data/images.py` reads.
@@ -37,7 +38,7 @@ KINDS = [("png", "RGB", (40, 40)), ("jpg", "RGB", (60, 45)), ("tif", "L", (31, 6
 def facts():
     return ModelFacts(
         galmorph="0", experiment="regularised_cnn_raw", architecture="regularised_cnn", variant="raw",
-        preprocess=SMALL, temperature=1.5,
+        preprocess=SMALL, denoiser=None, temperature=1.5,
         recipe=Recipe(weights="none", phases=("scratch",), epochs=(1,), augmentation=None, class_weights=True),
         seed=1, data_digest="d" * 64, params_digest="p" * 64, git_commit=None, run_id=None,
     )  # fmt: skip
@@ -94,12 +95,12 @@ def predictions(folder):
     return storage.read_table(folder / "predictions.parquet")
 
 
-def expected(model, galaxies, preprocess):
-    """What the model answers, asked directly."""
+def expected(model, galaxies, preprocess, change=lambda pixels: pixels):
+    """What the model answers, asked directly about images that `change` made."""
     network, _ = load_model(model / "model.keras")
     files = sorted((galaxies / "images").iterdir())
     decoded = [decode_image(file.read_bytes(), file.name, 10_000).pixels for file in files]
-    return predict_logits(network, np.stack([prepare(pixels, preprocess) for pixels in decoded]), 4)
+    return predict_logits(network, np.stack([prepare(change(pixels), preprocess) for pixels in decoded]), 4)
 
 
 def test_images_of_every_kind_are_answered_as_the_model_answers_them(score, model, galaxies, tmp_path):
@@ -128,6 +129,19 @@ def test_images_of_every_kind_are_answered_as_the_model_answers_them(score, mode
         "metrics.json", "rejected.csv", "classification_report.txt", "roc.csv", "calibration.csv", "confusion.csv",
         "figures/confusion.png", "figures/roc.png", "figures/calibration.png", "figures/probability.png",
     }  # fmt: skip
+
+
+def test_images_go_through_the_denoiser_of_the_models_variant_first(score, model, galaxies, facts, tmp_path):
+    kernel = MedianParams(kernel=9)
+    network, _ = load_model(model / "model.keras")
+    save_model(tmp_path / "model.keras", network, facts.model_copy(update={"variant": "median", "denoiser": kernel}))
+    assert score(tmp_path / "model.keras")[0] == 0
+    logits, _ = expected(model, galaxies, SMALL, lambda pixels: denoise(pixels, kernel))
+    np.testing.assert_allclose(predictions(tmp_path / "scores")["logit"], logits, atol=1e-5)
+    assert score(tmp_path / "model.keras", "--denoised", "--out", "asis")[0] == 0
+    asis, _ = expected(model, galaxies, SMALL)
+    np.testing.assert_allclose(predictions(tmp_path / "asis")["logit"], asis, atol=1e-5)
+    assert np.abs(asis - logits).max() > 1e-3
 
 
 def test_the_size_of_a_batch_changes_nothing(score, model, tmp_path):
