@@ -170,12 +170,15 @@ class RandomisationParams(Section):
         At most so many.
     stages
         Into how many steps the cascade is cut at which maps are made again; every layer is randomised.
+    draws
+        How often all weights are drawn; the first is the cascade's end, the others go there at once.
     max_correlation
         A method whose maps still have this mean rank correlation with the true model's fails.
     """
 
     galaxies: Positive
     stages: Positive
+    draws: Positive
     max_correlation: Share
 
 
@@ -190,12 +193,16 @@ class FaithfulnessParams(Section):
         Of the intervals.
     hidden
         What deletion, insertion and MuFidelity put in place of pixels.
-    steps
-        Of the deletion and insertion curves.
+    steps, shuffles
+        Of the deletion and insertion curves; and how many displaced copies of a map it is held against.
     subsets, cells, share
         Of MuFidelity: how many sets of cells are hidden, cells a side, share of the cells hidden at a time.
     noise, noisy_copies
         Of the sensitivity: standard deviation, of 255, and how many copies of an image.
+    stability_galaxies
+        At most so many are explained again with noise and turned: this costs `noisy_copies` + 7 explanations each.
+    negligible
+        A difference, of probabilities or of shares, that is surely no larger counts as none.
     max_listed
         How many galaxies that are explained by their neighbours or a blank channel are listed.
     """
@@ -205,11 +212,14 @@ class FaithfulnessParams(Section):
     confidence: Confidence
     hidden: Baseline
     steps: Annotated[int, Field(ge=2)]
+    shuffles: Positive
     subsets: Annotated[int, Field(ge=4)]
     cells: Annotated[int, Field(ge=2)]
     share: Annotated[float, Field(gt=0, lt=1)]
     noise: PositiveFloat
     noisy_copies: Positive
+    stability_galaxies: Positive
+    negligible: Annotated[float, Field(ge=0, lt=1)]
     max_listed: NotNegative
     randomisation: RandomisationParams
 
