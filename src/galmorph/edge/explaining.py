@@ -9,16 +9,16 @@ import numpy as np
 import pandas as pd
 
 from galmorph import tracking
-from galmorph.data.dataset import prepare, to_frame
+from galmorph.data.dataset import prepare
 from galmorph.edge.training import MODEL_FILE
 from galmorph.explain.attention_rollout import AttentionRollout
-from galmorph.explain.grad_cam import GradCam
-from galmorph.explain.graph import convolutions
-from galmorph.explain.report import data_url, png, render
+from galmorph.explain.embedding import png
+from galmorph.explain.explained import AboutMethod, Explained, MethodMap
+from galmorph.explain.grad_cam import GradCam, convolutions
+from galmorph.explain.report import Model, Reported, render
 from galmorph.explain.sample import choose_sample
-from galmorph.explain.sheet import KINDS, Explained, panel, sheet
+from galmorph.explain.sheet import sheet
 from galmorph.models.saved import ModelFacts, load_model
-from galmorph.parallel import progress
 from galmorph.params import ExplainParams
 from galmorph.storage import image_path, read_image, write_bytes, write_text
 
@@ -56,20 +56,22 @@ def explain_experiment(
         np.stack([prepare(frame, facts.preprocess) for frame in frames]), list(sample["predicted"])
     )
     write_attributions(folder / "attributions" / f"{name}.npz", sample, maps)
+    about = AboutMethod.of(explainer)
     galaxies = [
         Explained(
-            **{name: row[name] for name in ("label", "predicted", "p_elliptical", "chosen_as")},
+            **{name: row[name] for name in ("label", "predicted", "p_elliptical", "logit", "chosen_as")},
             cataid=row["CATAID"],
             image=frame,
-            attribution=to_frame(attribution, frame.shape[0], frame.shape[1], facts.preprocess),
+            blank_channel="",
+            maps=(MethodMap(about, attribution),),
+            activations=(),
         )
         for row, frame, attribution in zip(sample.to_dict("records"), frames, maps, strict=True)
     ]
-    write_bytes(
-        folder / "sheet.png", png(sheet(galaxies, facts.preprocess, params.picture.colour_map, params.picture.alpha))
-    )
-    layer = getattr(explainer, "layer", "all attention layers")
-    write_text(folder / "report.html", _report(galaxies, facts, name, layer, split, scored, params))
+    write_bytes(folder / "sheet.png", png(sheet(galaxies, facts.preprocess, params.picture)))
+    model_card = _model(facts, split, scored[scored["scored_split"]])
+    page = render(model_card, [about], [Reported(galaxy, ()) for galaxy in galaxies], None, {}, params)
+    write_text(folder / "report.html", page)
     with tracking.run(facts.experiment, facts.run_id):
         mlflow.log_artifacts(str(folder), "explanations")
 
@@ -92,40 +94,16 @@ def write_attributions(path: Path, sample: pd.DataFrame, maps: np.ndarray) -> No
     )
 
 
-def _report(
-    galaxies: list[Explained],
-    facts: ModelFacts,
-    method: str,
-    layer: str,
-    split: str,
-    scored: dict[str, Any],
-    params: ExplainParams,
-) -> str:
-    scores = scored[scored["scored_split"]]
-    rows = [
-        {
-            "cataid": galaxy.cataid,
-            "label": galaxy.label,
-            "predicted": galaxy.predicted,
-            "p_elliptical": galaxy.p_elliptical,
-            "right": galaxy.right,
-            "empty": galaxy.empty,
-            "kind": KINDS[galaxy.chosen_as],
-            "picture": data_url(png(panel(galaxy, facts.preprocess, params.picture.colour_map, params.picture.alpha))),
-        }
-        for galaxy in progress(iter(galaxies), len(galaxies), "drawing explanations")
-    ]
-    about = {
-        "experiment": facts.experiment,
-        "architecture": facts.architecture,
-        "variant": facts.variant,
-        "data_digest": facts.data_digest,
-        "image_size": facts.preprocess.image_size,
-        "crop": facts.preprocess.crop,
-        "method": method,
-        "layer": layer,
-        "split": split,
-        "colour_map": params.picture.colour_map,
-        "alpha": params.picture.alpha,
-    }
-    return render(about, {name: scores[name] for name in _SCORES if scores[name]["value"] is not None}, rows)
+def _model(facts: ModelFacts, split: str, scores: dict[str, Any]) -> Model:
+    size, crop = facts.preprocess.image_size, facts.preprocess.crop
+    return Model(
+        experiment=facts.experiment,
+        facts=[
+            ("architecture", f"{facts.architecture}, {size} px of the central {100 * crop:.0f} % of the frame"),
+            ("variant", facts.variant),
+            ("data digest", facts.data_digest),
+        ],
+        preprocess=facts.preprocess,
+        split=split,
+        scores={name: scores[name] for name in _SCORES if scores[name]["value"] is not None},
+    )

@@ -45,10 +45,22 @@ class SampleParams(Section):
 
 
 class PictureParams(Section):
-    """How a heat map is drawn: a matplotlib colour map, and its opacity over the cutout."""
+    """How a heat map is drawn; see `galmorph.explain.heatmap`.
+
+    Attributes
+    ----------
+    colour_map, signed_colour_map
+        Of matplotlib: for maps that start at 0, and for maps that also hold evidence against the class.
+    alpha
+        Opacity over the cutout.
+    covered
+        Share of a map's pixels that its colour scale covers; the strongest beyond it are drawn like its end.
+    """
 
     colour_map: str
+    signed_colour_map: str
     alpha: Share
+    covered: Annotated[float, Field(gt=0, le=1)]
 
 
 class ActivationsParams(Section):
