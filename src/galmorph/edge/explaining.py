@@ -14,7 +14,8 @@ from galmorph.edge.training import MODEL_FILE
 from galmorph.explain.attention_rollout import AttentionRollout
 from galmorph.explain.embedding import png
 from galmorph.explain.explained import AboutMethod, Explained, MethodMap
-from galmorph.explain.grad_cam import GradCam, convolutions
+from galmorph.explain.grad_cam import GradCam
+from galmorph.explain.graph import convolutions
 from galmorph.explain.report import Model, Reported, render
 from galmorph.explain.sample import choose_sample
 from galmorph.explain.sheet import sheet

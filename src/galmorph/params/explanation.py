@@ -113,16 +113,22 @@ class IntegratedGradientsParams(Section):
 
     Attributes
     ----------
+    baseline
+        Where the path starts.
     steps, max_steps
-        Points of the path: at first, and at most, where the attributions do not add up.
-    tolerance
-        How far the attributions' sum may lie from the difference of the logits, as a share of it.
+        Points of the path, its two ends included: at first, and at most, where the attributions do not add up.
+    tolerance, floor
+        How far the attributions' sum may lie from the difference of the logits: as a share of it, and in logits,
+        whichever is more.
+    noise_reduction
+        Of `integrated_gradients_denoised`.
     """
 
     baseline: Baseline
-    steps: Positive
+    steps: Annotated[int, Field(ge=2)]
     max_steps: Positive
     tolerance: PositiveFloat
+    floor: PositiveFloat
     noise_reduction: NoiseReductionParams
 
     @model_validator(mode="after")
