@@ -98,7 +98,9 @@ def checked(galaxies: list[Explained]) -> Checked:
             about.name: {
                 "title": about.title,
                 "scores": {
-                    name: score(None, 0) if (name, k) == ("mu_fidelity", 1) else score(round(float(rng.uniform()), 3))
+                    name: {**score(None, 0), "left_out": {"empty map": 16}}
+                    if (name, k) == ("mu_fidelity", 1)
+                    else score(round(float(rng.uniform()), 3))
                     for name in SCORES
                 },
                 "verdicts": {
@@ -114,7 +116,10 @@ def checked(galaxies: list[Explained]) -> Checked:
         "agreement": {"methods": names, "matrix": matrix.tolist()},
         "on_galaxy": {
             "uniform": score(0.3),
-            "neighbours": [{"CATAID": galaxies[0].cataid, "galaxy": 0.12, "neighbours": 0.5}],
+            "neighbours": [
+                {"CATAID": galaxies[0].cataid, "method": name, "galaxy_share": 0.12, "neighbour_share": 0.5}
+                for name in ("grad_cam", "lime")
+            ],
             "blank_channel": [],
         },
         "randomisation": {

@@ -20,8 +20,8 @@ _LIKELIHOODS = (
 #: What a check asks, when it was passed, failed or left open.
 _CHECKS = {
     "randomisation": "the map comes from what the model learnt (it changes when that is replaced by random numbers)",
-    "deletion": "hiding the marked places takes the answer away sooner than hiding places at random",
-    "insertion": "showing the marked places brings the answer back sooner than showing places at random",
+    "deletion": "hiding the marked places takes the answer away sooner than when the marks are moved elsewhere",
+    "insertion": "showing the marked places brings the answer back sooner than when the marks are moved elsewhere",
     "on_galaxy": "the marks lie on the galaxy more than marks without any preference would",
 }
 CANNOT_TELL = (
@@ -85,7 +85,7 @@ def checks_text(verdicts: Mapping[str, str]) -> str:
     for verdict, start in (
         ("passed", "Tried on a set of galaxies, this way of making heat maps passed"),
         ("failed", "It failed"),
-        ("undecided", "Too few galaxies were looked at to decide"),
+        ("undecided", "These galaxies could not decide"),
     ):
         questions = [_CHECKS.get(check, check) for check, given in verdicts.items() if given == verdict]
         if questions:

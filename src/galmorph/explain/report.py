@@ -14,7 +14,7 @@ from galmorph.explain.explained import KINDS, AboutMethod, Explained
 from galmorph.explain.figures import agreement_figure, on_galaxy_figure, randomisation_figure
 from galmorph.explain.panel import Cell, cells, gradient, scale_note
 from galmorph.explain.reason import Reason
-from galmorph.explain.report_words import CHECKS, MARKS, QUALITY, SCORES, in_short, listed_galaxy
+from galmorph.explain.report_words import CHECKS, MARKS, QUALITY, SCORES, in_short, listed_galaxies
 from galmorph.params import ExplainParams, PreprocessParams
 
 #: A figure is drawn at this resolution, sharp on a phone; an activation sheet has more filters than a screen is wide.
@@ -116,6 +116,7 @@ def render(
         checked=checked,
         figures=_figures(methods, checked, params) if checked else {},
         lists=_lists(checked) if checked else [],
+        max_listed=params.faithfulness.max_listed,
         check_names=CHECKS,
         score_names=SCORES,
         marks=MARKS,
@@ -199,10 +200,14 @@ def _failed(checked: Checked) -> dict[str, str]:
     return {name: checks for name, checks in said.items() if checks}
 
 
-def _lists(checked: Checked) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Galaxies to be wary of: a heading, and of each its id and what is said of it."""
+def _lists(checked: Checked) -> list[tuple[str, list[tuple[str, str]], int]]:
+    """Galaxies to be wary of: a heading, of each its id and what is said of it, and the number of rows."""
+    titles = {name: one["title"] for name, one in checked.record["methods"].items()}
     found = checked.record["on_galaxy"]
     return [
-        ("Explained by their neighbours", [listed_galaxy(row) for row in found["neighbours"]]),
-        ("Explained by a blank channel", [listed_galaxy(row) for row in found["blank_channel"]]),
+        (heading, listed_galaxies(found[name], titles), len(found[name]))
+        for heading, name in (
+            ("Explained by their neighbours", "neighbours"),
+            ("Explained by a blank channel", "blank_channel"),
+        )
     ]

@@ -1,6 +1,6 @@
 """What the explanation report says of checks and scores, in words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from galmorph.evaluation.text import percent
@@ -8,8 +8,14 @@ from galmorph.evaluation.text import percent
 #: Check to its name and its question.
 CHECKS = {
     "randomisation": ("Random weights", "Does the map change when the model's weights are replaced by random ones?"),
-    "deletion": ("Deletion", "Does hiding the marked places take the answer away sooner than hiding random ones?"),
-    "insertion": ("Insertion", "Does showing the marked places bring the answer back sooner than showing random ones?"),
+    "deletion": (
+        "Deletion",
+        "Does hiding the marked places take the answer away sooner than with the marks moved elsewhere?",
+    ),
+    "insertion": (
+        "Insertion",
+        "Does showing the marked places bring the answer back sooner than with the marks moved elsewhere?",
+    ),
     "on_galaxy": ("On the galaxy", "Does more of the map lie on the galaxy than of an even map?"),
 }
 #: The model's scores to what they are called.
@@ -23,9 +29,15 @@ MARKS = {"passed": "✓", "failed": "✗", "undecided": "?"}
 #: Score to its name, and what it measures and which way is better.
 SCORES = {
     "deletion": ("Deletion", "mean answer while marked places are hidden first; less is better"),
-    "deletion_against_random": ("Deletion against random", "its difference to hiding places at random"),
+    "deletion_against_random": (
+        "Deletion against random",
+        "its difference to the same map displaced; below 0 is better",
+    ),
     "insertion": ("Insertion", "mean answer while marked places are shown first; more is better"),
-    "insertion_against_random": ("Insertion against random", "its difference to showing places at random"),
+    "insertion_against_random": (
+        "Insertion against random",
+        "its difference to the same map displaced; above 0 is better",
+    ),
     "mu_fidelity": ("MuFidelity", "correlation of a part's marks with what hiding it changes; 1 is best"),
     "noise_stability": ("Under noise", "rank correlation of maps with and without a little noise; 1 is best"),
     "turn_stability": ("Under turns", "rank correlation of maps of turned and mirrored images; 1 is best"),
@@ -59,10 +71,31 @@ def in_short(
     return [*said, _looks_at(record), _trusted(record), _wary(record)]
 
 
-def listed_galaxy(row: Mapping[str, Any]) -> tuple[str, str]:
-    """Return a listed galaxy's id, and what else its row says: `galaxy 0.12, neighbours 0.50`."""
-    rest = [f"{name.replace('_', ' ')} {_value(value)}" for name, value in row.items() if name != "CATAID"]
-    return str(row["CATAID"]), ", ".join(rest)
+def listed_galaxies(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return each listed galaxy once, with what its rows say of it.
+
+    Parameters
+    ----------
+    rows
+        `CATAID`, perhaps the `method` by which it is listed, and numbers.
+    titles
+        Method to its name on the page.
+
+    Returns
+    -------
+    list
+        Id, and a text such as `Grad-CAM: galaxy share 0.12, neighbour share 0.50; LIME: …`.
+    """
+    said: dict[str, list[str]] = {}
+    for row in rows:
+        numbers = ", ".join(
+            f"{name.replace('_', ' ')} {_value(value)}"
+            for name, value in row.items()
+            if name not in ("CATAID", "method")
+        )
+        by = f"{titles.get(row['method'], row['method'])}: " if "method" in row else ""
+        said.setdefault(str(row["CATAID"]), []).append(by + numbers)
+    return [(cataid, "; ".join(filter(None, texts))) for cataid, texts in said.items()]
 
 
 def _looks_at(record: Mapping[str, Any]) -> tuple[str, str]:
@@ -101,7 +134,9 @@ def _trusted(record: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _wary(record: Mapping[str, Any]) -> tuple[str, str]:
-    neighbours, blank = (len(record["on_galaxy"][name]) for name in ("neighbours", "blank_channel"))
+    neighbours, blank = (
+        len({row["CATAID"] for row in record["on_galaxy"][name]}) for name in ("neighbours", "blank_channel")
+    )
     if not neighbours + blank:
         return "Be wary of", "No galaxy was found to be explained by its neighbours or by a blank channel."
     return "Be wary of", f"Listed below: {neighbours} explained by their neighbours, {blank} by a blank channel."

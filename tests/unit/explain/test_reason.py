@@ -175,7 +175,7 @@ def test_checks_are_put_as_what_they_show():
     text = said(verdicts=verdicts)
     assert "passed 2 checks: the map comes from what the model learnt" in text
     assert "It failed one check: hiding the marked places" in text
-    assert "Too few galaxies were looked at to decide one check: showing the marked places" in text
+    assert "These galaxies could not decide one check: showing the marked places" in text
     assert "a hint and not as the reason" in text
     assert "a hint and not as the reason" not in said(verdicts={"randomisation": "passed"})
 

@@ -131,9 +131,23 @@ def test_galaxies_come_in_the_order_they_are_given_in_their_groups(page):
 
 
 def test_galaxies_to_be_wary_of_are_linked(page):
-    assert "000000 galaxy 0.12, neighbours 0.50" in page.text
+    rows = "galaxy share 0.12, neighbour share 0.50"
+    assert f"000000 Grad-CAM: {rows}; LIME: {rows}" in page.text
     assert page.links.count("#g-000000") == 1
     assert "Explained by a blank channel None." in page.text
+
+
+def test_a_list_that_is_cut_says_so(params, galaxies):
+    found = checked(galaxies)
+    short = params.explain.faithfulness.model_copy(update={"max_listed": 2})
+    given = params.model_copy(update={"explain": params.explain.model_copy(update={"faithfulness": short})})
+    assert "The first 2 findings are listed" in rendered(given, galaxies[0], checked=found).text
+    assert "findings are listed" not in rendered(params, galaxies[0], checked=found).text
+
+
+def test_a_score_says_how_many_have_it(page):
+    assert "n = 16" in page.text
+    assert "n = 0, 16 left out: empty map" in page.text
 
 
 def test_each_galaxy_has_its_paragraph(page, galaxies):
