@@ -267,7 +267,7 @@ def _forward(
         # Keras gives one output as it is, and several as a list.
         return [reduced(each) for each in keras.tree.flatten(through(images, training=False))]
 
-    compiled: Callable[[np.ndarray], list[Any]] = tf.function(passed, reduce_retracing=True)
+    compiled: Callable[[np.ndarray], list[Any]] = tf.function(passed, reduce_retracing=True, autograph=False)
     return compiled
 
 

@@ -31,7 +31,7 @@ class ChannelMap(Explainer):
         super().__init__(model, batch_size)
         self.layer = layer
         self._both = keras.Model(model.input, [model.get_layer(layer).output, model.get_layer("logit").output])
-        self._maps = tf.function(self._batch_maps, reduce_retracing=True)
+        self._maps = tf.function(self._batch_maps, reduce_retracing=True, autograph=False)
 
     def _attribute(self, images: np.ndarray, signs: np.ndarray) -> Attributions:
         maps = np.empty(images.shape[:3], np.float32)
