@@ -1,27 +1,22 @@
-"""The files behind `galmorph explain`."""
+"""The files behind the stage `galmorph explain`: the chosen model's answers on held-out galaxies."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import keras
 import mlflow
 import numpy as np
 import pandas as pd
 
 from galmorph import tracking
-from galmorph.data.dataset import prepare
+from galmorph.edge.explanations import write_explanations
+from galmorph.edge.subject import Subject
 from galmorph.edge.training import MODEL_FILE
-from galmorph.explain.attention_rollout import AttentionRollout
-from galmorph.explain.embedding import png
-from galmorph.explain.explained import AboutMethod, Explained, MethodMap
-from galmorph.explain.grad_cam import GradCam
-from galmorph.explain.graph import convolutions
-from galmorph.explain.report import Model, Reported, render
+from galmorph.evaluation.subset import stratified
 from galmorph.explain.sample import choose_sample
-from galmorph.explain.sheet import sheet
 from galmorph.models.saved import ModelFacts, load_model
 from galmorph.params import ExplainParams
-from galmorph.storage import image_path, read_image, write_bytes, write_text
+from galmorph.storage import image_path, read_image
 
 #: Which of the metrics the report names.
 _SCORES = ("accuracy", "roc_auc", "ece")
@@ -30,81 +25,88 @@ _SCORES = ("accuracy", "roc_auc", "ece")
 def explain_experiment(
     folder: Path,
     model_folder: Path,
-    images: Path,
+    images: Mapping[str, Path],
+    manifest: pd.DataFrame,
     predictions: pd.DataFrame,
     scored: dict[str, Any],
     params: ExplainParams,
-) -> None:
-    """Explain a sample of a split's galaxies into `report.html`, `sheet.png` and `attributions/<method>.npz`.
+) -> dict[str, Any]:
+    """Explain a sample of a split's galaxies with pictures, check the explanations on more of them, and log both.
 
     Parameters
     ----------
     folder
-        Where to write.
-    model_folder, images
-        The experiment's model, and the folder of its variant's images.
+        Where to write; see `explanations.write_explanations`.
+    model_folder
+        The experiment's model.
+    images
+        The folders of the images: `raw`, and the experiment's variant.
+    manifest
+        Names each galaxy's blank channels.
     predictions
         Of every split; `params.split` is taken, or validation where there is no test split.
     scored
         `metrics.json` of the experiment.
+
+    Returns
+    -------
+    dict
+        Every score as a number, for DVC and MLflow: see `flat`.
     """
     model, facts = load_model(model_folder / MODEL_FILE)
     split = params.split if (predictions["split"] == params.split).any() else "validation"
-    sample = choose_sample(predictions[predictions["split"] == split], params.sample, params.seed)
-    name, explainer = explainer_of(model, params)
-    frames = [read_image(image_path(images, cataid)) for cataid in sample["CATAID"]]
-    maps = explainer.explain(
-        np.stack([prepare(frame, facts.preprocess) for frame in frames]), list(sample["predicted"])
-    )
-    write_attributions(folder / "attributions" / f"{name}.npz", sample, maps)
-    about = AboutMethod.of(explainer)
-    galaxies = [
-        Explained(
-            **{name: row[name] for name in ("label", "predicted", "p_elliptical", "logit", "chosen_as")},
-            cataid=row["CATAID"],
-            image=frame,
-            blank_channel="",
-            maps=(MethodMap(about, attribution),),
-            activations=(),
-        )
-        for row, frame, attribution in zip(sample.to_dict("records"), frames, maps, strict=True)
-    ]
-    write_bytes(folder / "sheet.png", png(sheet(galaxies, facts.preprocess, params.picture)))
-    model_card = _model(facts, split, scored[scored["scored_split"]])
-    page = render(model_card, [about], [Reported(galaxy, ()) for galaxy in galaxies], None, {}, params)
-    write_text(folder / "report.html", page)
-    with tracking.run(facts.experiment, facts.run_id):
-        mlflow.log_artifacts(str(folder), "explanations")
-
-
-def explainer_of(model: keras.Model, params: ExplainParams) -> tuple[str, GradCam | AttentionRollout]:
-    """Return the name of a method that fits the model, and its explainer: Grad-CAM needs a convolution."""
-    if convolutions(model):
-        return "grad_cam", GradCam(model, params.grad_cam.layer, params.batch_size)
-    return "attention_rollout", AttentionRollout(model, params.batch_size)
-
-
-def write_attributions(path: Path, sample: pd.DataFrame, maps: np.ndarray) -> None:
-    """Write attributions with the galaxies and the classes they belong to."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
-        path,
-        CATAID=sample["CATAID"].to_numpy(str),
-        target=sample["predicted"].to_numpy(str),
-        attribution=maps,
-    )
-
-
-def _model(facts: ModelFacts, split: str, scores: dict[str, Any]) -> Model:
-    size, crop = facts.preprocess.image_size, facts.preprocess.crop
-    return Model(
-        experiment=facts.experiment,
-        facts=[
-            ("architecture", f"{facts.architecture}, {size} px of the central {100 * crop:.0f} % of the frame"),
-            ("variant", facts.variant),
-            ("data digest", facts.data_digest),
-        ],
-        preprocess=facts.preprocess,
+    scores = scored.get(split, {})
+    subject = Subject(
+        model=model,
+        facts=facts,
+        about=about(facts),
         split=split,
-        scores={name: scores[name] for name in _SCORES if scores[name]["value"] is not None},
+        scores={name: scores[name] for name in _SCORES if name in scores and scores[name]["value"] is not None},
+        galaxies=_galaxies(predictions[predictions["split"] == split], manifest, params),
+        shown=lambda cataid: read_image(image_path(images["raw"], cataid)),
+        seen=lambda cataid: read_image(image_path(images[facts.variant], cataid)),
+    )
+    record = write_explanations(folder, subject, params)
+    metrics = {"experiment": facts.experiment, **flat(record)}
+    with tracking.run(facts.experiment, facts.run_id):
+        mlflow.log_metrics({f"explain_{name}": value for name, value in flat(record).items() if value is not None})
+        mlflow.log_artifacts(str(folder), "explanations")
+    return metrics
+
+
+def flat(record: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return `<method>_<score>` for every score, and how many checks each method passed and failed."""
+    numbers: dict[str, float | None] = {}
+    for name, method in record["methods"].items():
+        numbers |= {f"{name}_{score}": found["value"] for score, found in method["scores"].items()}
+        verdicts = [found["verdict"] for found in method["verdicts"].values()]
+        numbers |= {f"{name}_checks_{verdict}": float(verdicts.count(verdict)) for verdict in ("passed", "failed")}
+    return numbers
+
+
+def about(facts: ModelFacts) -> list[tuple[str, str]]:
+    """Say what a model is, each fact as a heading and a text."""
+    size, crop = facts.preprocess.image_size, facts.preprocess.crop
+    denoiser = facts.denoiser.model_dump() if facts.denoiser else {}
+    values = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in denoiser.items())
+    return [
+        ("architecture", f"{facts.architecture}, {size} px of the central {100 * crop:.0f} % of the frame"),
+        ("variant", facts.variant + (f" ({values})" if values else "")),
+        ("trained on data", facts.data_digest),
+        ("git commit", facts.git_commit or "unknown"),
+        ("MLflow run", facts.run_id or "unknown"),
+    ]
+
+
+def _galaxies(predictions: pd.DataFrame, manifest: pd.DataFrame, params: ExplainParams) -> pd.DataFrame:
+    """Lay out the shown galaxies and, after them, those that the checks are made on."""
+    shown = choose_sample(predictions, params.sample, params.seed)
+    most = params.faithfulness.galaxies
+    checked = predictions if most is None else stratified(predictions, most, params.seed)
+    others = checked[~checked["CATAID"].isin(shown["CATAID"])].assign(chosen_as="")
+    together = pd.concat([shown, others], ignore_index=True)
+    blank = manifest.set_index("CATAID")["blank_channel"].fillna("")
+    return together.assign(
+        checked=np.isin(together["CATAID"], checked["CATAID"]),
+        blank_channel=blank.reindex(together["CATAID"]).fillna("").to_numpy(),
     )
