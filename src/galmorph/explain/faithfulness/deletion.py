@@ -16,6 +16,7 @@ a grain that destroys an answer sooner than any evidence does, and a smooth map 
 is. The displaced map has the values, the smoothness and the grain of the true one, and is wrong only in its place.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -79,10 +80,11 @@ def deletion_and_insertion(
         for at in known
         for image in _altered_images(galaxies.images[at], maps[at], params, galaxies.random(at, Draw.ORDER, seed))
     )
-    answered = answers.log_odds(stream).reshape(len(known), -1)
-    areas = np.full((len(maps), 1 + params.shuffles, 2), np.nan)
+    curves = (len(known), 1 + params.shuffles, 2, params.steps - 1)
+    answered = answers.log_odds(stream).reshape(len(known), 2 + math.prod(curves[1:]))
     p = probability(answered, galaxies.signs[known, None])
-    areas[known] = _areas(p[:, 0], p[:, 1], p[:, 2:].reshape(len(known), 1 + params.shuffles, 2, params.steps - 1))
+    areas = np.full((len(maps), *curves[1:3]), np.nan)
+    areas[known] = _areas(p[:, 0], p[:, 1], p[:, 2:].reshape(curves))
     own, displaced = areas[:, 0], areas[:, 1:].mean(1)
     return Areas(own[:, 0], own[:, 1], displaced[:, 0], displaced[:, 1])
 

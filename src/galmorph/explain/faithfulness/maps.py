@@ -13,7 +13,7 @@ TURNS = range(8)
 
 
 def empty(maps: Iterable[np.ndarray]) -> np.ndarray:
-    """Tell which of N maps say nothing: every pixel has one value, or some have none. `(N,)` bool."""
+    """Tell which of N maps point nowhere: every pixel has one value, or some have none. `(N,)` bool."""
     return np.array([not np.isfinite(map_).all() or map_.min() == map_.max() for map_ in maps], bool)
 
 

@@ -52,7 +52,7 @@ class Measurements:
     scores
         By method and score (`SCORES`), `(N,)`; NaN where a galaxy has none.
     empty
-        By method, `(N,)` bool: the map says nothing.
+        By method, `(N,)` bool: the map points nowhere, since all its pixels have one value, or some have none.
     found
         `(N,)` bool: a galaxy is found in the crop.
     stable

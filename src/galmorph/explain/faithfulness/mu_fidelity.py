@@ -6,6 +6,8 @@ paper: the features that are hidden are square cells of the image, not single pi
 notices; the fall is that of the calibrated log-odds, which correlates as the logit does.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -68,9 +70,11 @@ def falls(answers: Answers, galaxies: Galaxies, sets: np.ndarray, params: Faithf
     return np.asarray((answered[:, :1] - answered[:, 1:]) * galaxies.signs[:, None], np.float64)
 
 
-def _with_hidden(image: np.ndarray, sets: np.ndarray, params: FaithfulnessParams) -> list[np.ndarray]:
+def _with_hidden(image: np.ndarray, sets: np.ndarray, params: FaithfulnessParams) -> Iterator[np.ndarray]:
     hidden = baselines(image[None], params.hidden)[0]
-    return [image, *(np.where(pixels[..., None], hidden, image) for pixels in sets)]
+    yield image
+    for pixels in sets:
+        yield np.where(pixels[..., None], hidden, image)
 
 
 def mu_fidelity(maps: np.ndarray, sets: np.ndarray, fallen: Array) -> Array:

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from galmorph.data.dataset import crop_box, to_frame
 from galmorph.data.segment import segment
 from galmorph.errors import InputError
-from galmorph.explain.faithfulness.maps import empty
 from galmorph.params import PreprocessParams
 
 Array = NDArray[np.float64]
@@ -38,7 +37,7 @@ class Energy:
     uniform
         `(N, 4)` share of the crop that each of `REGIONS` covers; NaN where no galaxy is found in the crop.
     shares
-        By method, `(N, 4)` share of the energy in each; NaN there too, and for an empty map.
+        By method, `(N, 4)` share of the energy in each; NaN there too, and for a map of zeros or of no numbers.
     pointing
         By method, `(N,)` 1 where the maximum lies on the galaxy, else 0; NaN as for `shares`.
     """
@@ -74,7 +73,6 @@ def energies(frames: Iterable[np.ndarray], maps: Mapping[str, np.ndarray], prepr
     uniform = np.full((count, len(REGIONS)), np.nan)
     shares = {name: uniform.copy() for name in maps}
     pointing = {name: np.full(count, np.nan) for name in maps}
-    said = {name: ~empty(of_method) for name, of_method in maps.items()}
     seen = 0
     for at, frame in enumerate(frames):
         seen = at + 1
@@ -85,7 +83,8 @@ def energies(frames: Iterable[np.ndarray], maps: Mapping[str, np.ndarray], prepr
             continue
         uniform[at] = regions.mean((1, 2))
         for name, of_method in maps.items():
-            if said[name][at]:
+            # A map of one value everywhere has no ranks, but its energy has a place: everywhere alike.
+            if np.isfinite(of_method[at]).all() and of_method[at].any():
                 in_crop = _in_crop(np.abs(of_method[at]), frame, preprocess)
                 shares[name][at] = (regions * in_crop).sum((1, 2)) / in_crop.sum(dtype=np.float64)
                 pointing[name][at] = points_at(_in_crop(of_method[at], frame, preprocess), regions[0])

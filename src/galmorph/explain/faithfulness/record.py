@@ -13,7 +13,8 @@ Its layout::
       }},
       "agreement": {"methods": [name], "matrix": [[…]]},
       "on_galaxy": {
-          "uniform": {"galaxy" | "neighbours" | "sky" | "rest": {"value", "low", "high", "n"}},
+          "uniform": {"value", "low", "high", "n"},
+          "area": {"galaxy" | "neighbours" | "sky" | "rest": {"value", "low", "high", "n"}},
           "explained_by_neighbours": {method: count},
           "neighbours": [{"CATAID", "method", "galaxy_share", "neighbour_share"}],
           "with_blank_channel": 2, "blank_channel_flips": 1, "blank_channel_change": {"value", "low", "high", "n"},
@@ -29,6 +30,7 @@ known is null. `low` and `high` are null where the galaxies cannot tell: fewer t
 - deletion, insertion: areas in [0, 1], of the target's calibrated probability (`deletion`).
 - deletion_against_random, insertion_against_random: less the area of the displaced map; good below, above 0.
 - mu_fidelity, noise_stability, turn_stability: correlations. The latter two on `stability_galaxies` galaxies.
+- uniform: the galaxy's share of a map without preference, its share of the crop's area; area: that of every region.
 - sparsity: Gini index. galaxy_share, neighbour_share, sky_share: of the energy in the crop.
 - galaxy_share_over_uniform: the galaxy's share less that of a uniform map. pointing: share of galaxies.
 - neighbours: galaxies of which the neighbours hold more than the galaxy itself, by how much more; at most `max_listed`.
@@ -40,6 +42,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from galmorph.evaluation.metrics import rounded, with_interval
@@ -118,6 +121,33 @@ def faithfulness_record(
     }
 
 
+def shares_table(measured: Measurements) -> pd.DataFrame:
+    """Lay out where every map's energy lies, for pictures of the distribution.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row a method and galaxy: `CATAID`, `method`, and the shares `galaxy`, `neighbours`, `sky`, `uniform` in
+        [0, 1], NaN where no galaxy is found or the map is empty; `uniform` is the galaxy's share of the crop.
+    """
+    return pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "CATAID": measured.cataids,
+                    "method": name,
+                    "galaxy": scores["galaxy_share"],
+                    "neighbours": scores["neighbour_share"],
+                    "sky": scores["sky_share"],
+                    "uniform": measured.uniform[:, REGIONS.index("galaxy")],
+                }
+            )
+            for name, scores in measured.scores.items()
+        ],
+        ignore_index=True,
+    )
+
+
 def verdicts(measured: Measurements, name: str, params: FaithfulnessParams, seed: int) -> dict[str, Verdict]:
     """Judge a method by every check."""
     scores, random = measured.scores[name], measured.randomisation[name][-1]
@@ -155,12 +185,12 @@ def _laid_out(found: Estimate) -> dict[str, Any]:
 
 
 def _on_galaxy(measured: Measurements, params: FaithfulnessParams, seed: int) -> dict[str, Any]:
+    area = {region: _laid_out(estimate(measured.uniform[:, at], params, seed)) for at, region in enumerate(REGIONS)}
     flipped = [filled for filled in measured.filled if filled.flips]
     neighbours = _explained_by_neighbours(measured)
     return {
-        "uniform": {
-            region: _laid_out(estimate(measured.uniform[:, at], params, seed)) for at, region in enumerate(REGIONS)
-        },
+        "uniform": area["galaxy"],
+        "area": area,
         "explained_by_neighbours": {
             name: sum(entry["method"] == name for entry in neighbours) for name in measured.scores
         },
