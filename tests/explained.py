@@ -115,7 +115,7 @@ def checked(galaxies: list[Explained]) -> Checked:
         },
         "agreement": {"methods": names, "matrix": matrix.tolist()},
         "on_galaxy": {
-            "uniform": {"galaxy": score(0.3)},
+            "uniform": score(0.3),
             "neighbours": [
                 {"CATAID": galaxies[0].cataid, "method": name, "galaxy_share": 0.12, "neighbour_share": 0.5}
                 for name in ("grad_cam", "lime")

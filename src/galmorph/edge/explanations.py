@@ -18,8 +18,7 @@ from galmorph.explain.embedding import png
 from galmorph.explain.explained import AboutMethod, Activation, Explained, MethodMap
 from galmorph.explain.faithfulness.galaxies import Galaxies
 from galmorph.explain.faithfulness.measure import Measurements, measure
-from galmorph.explain.faithfulness.on_galaxy import REGIONS
-from galmorph.explain.faithfulness.record import faithfulness_record
+from galmorph.explain.faithfulness.record import faithfulness_record, shares_table
 from galmorph.explain.methods import explainers
 from galmorph.explain.reason import reasons
 from galmorph.explain.report import Checked, Model, Reported, render
@@ -65,7 +64,7 @@ def write_explanations(folder: Path, subject: Subject, params: ExplainParams) ->
     attributions = folder / "attributions"
     write_attributions(attributions, methods, galaxies, subject.prepared, params.batch_size)
     measured, record = _checked(attributions, subject, methods, params)
-    shares = on_galaxy_table(measured)
+    shares = shares_table(measured)
     write_json(folder / FAITHFULNESS_FILE, record)
     write_table(folder / "on_galaxy.csv", shares)
 
@@ -84,25 +83,6 @@ def write_explanations(folder: Path, subject: Subject, params: ExplainParams) ->
     )
     write_text(folder / REPORT_FILE, page)
     return record
-
-
-def on_galaxy_table(measured: Measurements) -> pd.DataFrame:
-    """Where each method's energy lies in each galaxy: `CATAID`, `method`, the shares of it, and `uniform`'s."""
-    names = {"galaxy": "galaxy_share", "neighbours": "neighbour_share", "sky": "sky_share"}
-    return pd.concat(
-        [
-            pd.DataFrame(
-                {
-                    "CATAID": measured.cataids,
-                    "method": method,
-                    **{region: scores[score] for region, score in names.items()},
-                    "uniform": measured.uniform[:, REGIONS.index("galaxy")],
-                }
-            )
-            for method, scores in measured.scores.items()
-        ],
-        ignore_index=True,
-    )
 
 
 def _checked(

@@ -158,7 +158,7 @@ def _figures(methods: Sequence[AboutMethod], checked: Checked, params: ExplainPa
     titles = {about.name: about.title for about in methods if about.name in record["methods"]}
     scores = {name: record["methods"][name]["scores"] for name in titles}
     limit = params.faithfulness.randomisation.max_correlation
-    uniform = record["on_galaxy"]["uniform"]["galaxy"]
+    uniform = record["on_galaxy"]["uniform"]
     made = {
         "on_galaxy": (
             on_galaxy_figure(checked.shares, scores, uniform, titles),

@@ -99,7 +99,7 @@ def listed_galaxies(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]
 
 
 def _looks_at(record: Mapping[str, Any]) -> tuple[str, str]:
-    uniform = record["on_galaxy"]["uniform"]["galaxy"]
+    uniform = record["on_galaxy"]["uniform"]
     shares = [
         (one["title"], share)
         for one in record["methods"].values()

@@ -27,7 +27,7 @@ def scores_of(found):
 
 
 def test_every_galaxy_and_every_mean_is_drawn(found):
-    uniform = found.record["on_galaxy"]["uniform"]["galaxy"]
+    uniform = found.record["on_galaxy"]["uniform"]
     (axes,) = on_galaxy_figure(found.shares, scores_of(found), uniform, TITLES).axes
     dots = [line for line in axes.lines if line.get_linestyle() == "None" and len(line.get_xdata()) == 4]
     assert len(dots) == len(METHODS)
