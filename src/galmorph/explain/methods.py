@@ -9,6 +9,8 @@ from galmorph.explain.base import Explainer
 from galmorph.explain.grad_cam import GradCam, GradCamPlusPlus, GradCamTv
 from galmorph.explain.graph import convolutions
 from galmorph.explain.integrated_gradients import DenoisedIntegratedGradients, IntegratedGradients
+from galmorph.explain.lime import Lime
+from galmorph.explain.occlusion import Occlusion
 from galmorph.explain.smooth_grad import SmoothGrad
 from galmorph.params import ExplainParams, Method
 
@@ -26,6 +28,8 @@ METHODS: Mapping[Method, Callable[[keras.Model, ExplainParams], Explainer]] = {
         model, params.integrated_gradients, params.batch_size
     ),
     "smooth_grad": lambda model, params: SmoothGrad(model, params.smooth_grad, params.seed, params.batch_size),
+    "lime": lambda model, params: Lime(model, params.lime, params.seed, params.batch_size),
+    "occlusion": lambda model, params: Occlusion(model, params.occlusion, params.batch_size),
     "attention_rollout": lambda model, params: AttentionRollout(model, params.batch_size),
 }
 #: What needs a convolution, and what needs attention.

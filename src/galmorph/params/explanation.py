@@ -178,6 +178,15 @@ class OcclusionParams(Section):
     stride: Annotated[float, Field(gt=0, le=1)]
     hidden: Baseline
 
+    @model_validator(mode="after")
+    def _everything_is_covered(self) -> Self:
+        if self.stride > self.patch:
+            raise ValueError(
+                f"stride must be at most patch, {self.patch}, or pixels between would never be hidden. "
+                f"Received: {self.stride}"
+            )
+        return self
+
 
 class RandomisationParams(Section):
     """The model-randomisation check.
