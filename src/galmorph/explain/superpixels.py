@@ -17,7 +17,7 @@ _CORE = 0.5
 #: The galaxy's edge is the ellipse that holds this share of its own pixels: an arm's tip does not blow it up.
 _EDGE = 0.95
 #: The outermost ellipse, of the edge: a galaxy's wings go on where they are too faint to detect, and models see them.
-#: With sky that began at the edge, hiding it took 2.1 from the logits of a trained model; from here on, 0.6.
+#: Were the sky to begin at the edge, it would be credited with them.
 _WINGS = 1.5
 #: Innermost and outermost circle where no galaxy is found, as shares of the image's side.
 _NO_GALAXY = (0.06, 0.45)
@@ -88,9 +88,9 @@ def superpixels(image: np.ndarray, params: LimeParams) -> Superpixels:
 def _annuli(image: np.ndarray, segments: Segments, annuli: int, sectors: int) -> np.ndarray:
     """Cut along the galaxy's own ellipses and across them.
 
-    The annuli's radii grow by a constant factor from the centre to the galaxy's faint wings. The centre is one piece; the annuli, the
-    sky beyond the last and the neighbours in front of any of them are cut into sectors, the first of them about the
-    major axis.
+    The annuli's radii grow by a constant factor from the centre to the galaxy's faint wings. The centre is one piece;
+    the annuli, the sky beyond the last and the neighbours in front of any of them are cut into sectors, the first of
+    them about the major axis.
     """
     ellipse = _ellipse(image, segments)
     radius, sector = _elliptical(image.shape[0], ellipse, sectors)
@@ -113,8 +113,9 @@ def _ellipse(image: np.ndarray, segments: Segments) -> _Ellipse:
     at = (float(np.average(x, weights=light)), float(np.average(y, weights=light)))
     free = _Ellipse(*at, own.axis_ratio, own.position_angle, 0, 0)
     edge = float(np.quantile(_elliptical(side, free, 1)[0][y, x], _EDGE))
-    outer = _WINGS * max(edge, own.radius_pixels)
-    return _Ellipse(*at, own.axis_ratio, own.position_angle, _CORE * own.radius_pixels, outer)
+    # All the light may be in one pixel, at a radius of 0.
+    radius = max(own.radius_pixels, 1.0)
+    return _Ellipse(*at, own.axis_ratio, own.position_angle, _CORE * radius, _WINGS * max(edge, radius))
 
 
 def _elliptical(side: int, ellipse: _Ellipse, sectors: int) -> tuple[np.ndarray, np.ndarray]:

@@ -124,6 +124,17 @@ def test_a_galaxy_away_from_the_middle_is_none(annuli):
     assert made.labels[10, 10] != made.labels[30, 10]  # it is a neighbour
 
 
+@pytest.mark.parametrize("side", [31, 32])
+def test_a_galaxy_of_one_pixel_is_cut_up_all_the_same(side, annuli):
+    image = np.full((side, side, 3), 10, np.uint8)
+    image[side // 2, side // 2] = 255
+    made = superpixels(image, annuli)
+    assert made.galaxy_found
+    np.testing.assert_array_equal(np.unique(made.labels), np.arange(made.count))
+    assert made.labels[side // 2, side // 2] == 0
+    assert (made.labels == 0).sum() == 1
+
+
 def test_one_annulus_is_the_galaxy_and_the_sky(annuli):
     whole = annuli.model_copy(update={"annuli": 1, "sectors": 1})
     image = picture(spot(64, 32, 32, 7, 0.7, 0, 200))
