@@ -155,7 +155,7 @@ class LimeParams(Section):
     samples
         Images with some super-pixels hidden.
     annuli, sectors
-        How many.
+        How many; the innermost annulus, the centre, is not cut into sectors, and the sky beyond the last is.
     segments, compactness
         Of SLIC.
     hidden
