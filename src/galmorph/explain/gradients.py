@@ -25,7 +25,7 @@ class LogitGradients:
         self.batch_size = batch_size
         self._logit = keras.Model(model.input, model.get_layer("logit").output)
         shape = (batch_size, *model.input_shape[1:])
-        self._compiled = tf.function(self._batch, input_signature=[tf.TensorSpec(shape, tf.float32)])
+        self._compiled = tf.function(self._batch, input_signature=[tf.TensorSpec(shape, tf.float32)], autograph=False)
 
     def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Answer one batch.
