@@ -51,6 +51,7 @@ from galmorph.params.preparation import (
     ValidateParams,
     WaveletParams,
 )
+from galmorph.params.registration import ExplanationCheck, ExplanationGate, PromoteParams, SliceGate
 from galmorph.params.training import (
     AugmentationParams,
     CnnParams,
@@ -101,6 +102,8 @@ __all__ = [
     "EvaluateParams",
     "ExperimentParams",
     "ExplainParams",
+    "ExplanationCheck",
+    "ExplanationGate",
     "FaithfulnessParams",
     "Fill",
     "FinetuneParams",
@@ -126,6 +129,7 @@ __all__ = [
     "PhaseParams",
     "PictureParams",
     "PreprocessParams",
+    "PromoteParams",
     "PrunerParams",
     "RandomisationParams",
     "Range",
@@ -139,6 +143,7 @@ __all__ = [
     "SimulateParams",
     "SkyField",
     "SkyParams",
+    "SliceGate",
     "SliceParams",
     "SmoothGradParams",
     "SplitParams",

@@ -131,11 +131,29 @@ class CompareParams(Section):
 
 
 class RegisterParams(Section):
-    """Which model is registered, and as what."""
+    """Which model is registered, as what, and how it answers; see `galmorph.models.pyfunc`.
 
-    model: str
+    Attributes
+    ----------
+    model, alias
+        The registered model, and the alias that its newest version gets.
+    architecture
+        Of the model that may be registered.
+    batch_size
+        Images that a version answers at a time.
+    max_pixels
+        Larger images are not decoded.
+    colour_map, alpha
+        Of the heat maps that it draws: a matplotlib colour map, and its opacity over the cutout.
+    """
+
+    model: Annotated[str, Field(pattern=r"^[^/:@]+$")]
     architecture: Architecture | Literal["any"]
-    alias: str
+    alias: Annotated[str, Field(pattern=r"^[A-Za-z][\w-]*$")]
+    batch_size: Positive
+    max_pixels: Positive
+    colour_map: str
+    alpha: Share
 
 
 class CompareStageParams(Section):
