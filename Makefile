@@ -64,7 +64,8 @@ LOCK = uv pip compile pyproject.toml --universal --python-version 3.11 --generat
 	--quiet --custom-compile-command 'make lock'
 lock: setup ## resolve the requirements again
 	$(LOCK) --extra pipeline --output-file requirements/pipeline.txt $(UPGRADE)
-	$(LOCK) --extra dev --constraint requirements/pipeline.txt --output-file requirements/dev.txt $(UPGRADE)
+	$(LOCK) --extra serve --constraint requirements/pipeline.txt --output-file requirements/serve.txt $(UPGRADE)
+	$(LOCK) --extra dev --constraint requirements/pipeline.txt --constraint requirements/serve.txt --output-file requirements/dev.txt $(UPGRADE)
 
 clean: ## remove what the pipeline made, not DVC's cache nor the fetched cutouts
 	rm -rf data/raw data/variants data/*.parquet models evaluation robustness explanations reports registration.json

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from galmorph import stages, storage
-from galmorph.params import EvaluateParams, Params, merged
+from galmorph.params import EvaluateParams, Params, RegisterStageParams, merged
 from tests.evaluated import EXPERIMENT, cutout, make, seen_mean, write_model
 
 #: Of every version here: what `galmorph explain` would have found.
@@ -66,10 +66,15 @@ def evaluate_params(params: Params) -> EvaluateParams:
     return EvaluateParams.model_validate(merged(params.evaluate.model_dump(), small))
 
 
+def register_params(params: Params) -> RegisterStageParams:
+    """What the stage takes of params.yaml."""
+    return RegisterStageParams(register=params.register_, explain=params.explain)
+
+
 def register(folder: Path, params: Params) -> dict[str, Any]:
     """Run the stage; return registration.json."""
     paths = {name: folder / path for name, path in {**REGISTER.inputs, **REGISTER.outputs}.items()}
-    stages.register(**paths, params=params.register_)
+    stages.register(**paths, params=register_params(params))
     return storage.read_json(folder / "registration.json")
 
 

@@ -5,6 +5,8 @@ import logging
 import os
 import signal
 import sys
+from functools import partial
+from types import ModuleType
 from typing import Any
 
 from galmorph import __version__
@@ -53,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     whole = argparse.ArgumentParser(prog="galmorph", description="Galaxy morphology you can audit.")
     whole.add_argument("--version", action="version", version=f"galmorph {__version__}")
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    without_pipeline = {tool.NAME: tool for tool in TOOLS if tool.NAME in STAGES}
     for name, stage in STAGES.items():
         summary = (stage.run.__doc__ or "").strip().splitlines()[0]
         command = commands.add_parser(name, help=summary, description=summary)
@@ -60,11 +63,24 @@ def parser() -> argparse.ArgumentParser:
             command.add_argument("row", metavar=stage.each.upper(), help=f"the {stage.each}'s name in params.yaml")
         values_arguments(command)
         command.set_defaults(run=_stage)
+        if name in without_pipeline:
+            without_pipeline[name].arguments(command)
+            command.set_defaults(run=partial(_stage_or_tool, without_pipeline[name]))
     for tool in TOOLS:
+        if tool.NAME in STAGES:
+            continue
         command = commands.add_parser(tool.NAME, help=tool.SUMMARY, description=tool.SUMMARY)
         tool.arguments(command)
         command.set_defaults(run=tool.run)
     return whole
+
+
+def _stage_or_tool(tool: ModuleType, options: argparse.Namespace) -> None:
+    """Run the tool that shares a stage's name when it is given something to work on, and the stage else."""
+    if tool.wanted(options):
+        tool.run(options)
+    else:
+        _stage(options)
 
 
 def _stage(options: argparse.Namespace) -> None:

@@ -155,23 +155,33 @@ def robustness(
 
 
 def explain(
-    best: Path, models: Path, evaluations: Path, raw: Path, variants: Path, explanations: Path, params: p.ExplainParams
+    best: Path,
+    models: Path,
+    evaluations: Path,
+    manifest: Path,
+    raw: Path,
+    variants: Path,
+    explanations: Path,
+    params: p.ExplainParams,
 ) -> None:
-    """Explain the best model's answers on a sample of galaxies."""
+    """Explain the best model's answers, and check the explanations; an interrupted run goes on."""
     from galmorph.edge.explaining import explain_experiment
 
     chosen = storage.read_json(best)
-    images = raw / "images" if chosen["variant"] == "raw" else variants / chosen["variant"]
     evaluation = evaluations / chosen["experiment"]
-    with storage.output_folder(explanations) as folder:
-        explain_experiment(
+    predictions = evaluation / "predictions.parquet"
+    work = storage.fingerprint("explain", chosen, storage.digest_file(predictions), params.model_dump(mode="json"))
+    with storage.output_folder(explanations, work) as folder:
+        metrics = explain_experiment(
             folder / chosen["experiment"],
             models / chosen["experiment"],
-            images,
-            storage.read_table(evaluation / "predictions.parquet"),
+            {chosen["variant"]: variants / chosen["variant"], "raw": raw / "images"},
+            storage.read_table(manifest),
+            storage.read_table(predictions),
             storage.read_json(evaluation / "metrics.json"),
             params,
         )
+        storage.write_json(folder / "metrics.json", metrics)
 
 
 def register(
@@ -185,7 +195,7 @@ def register(
     raw: Path,
     variants: Path,
     registration: Path,
-    params: p.RegisterParams,
+    params: p.RegisterStageParams,
 ) -> None:
     """Make the best model a version of the registered model, with its reports and card, and point the alias at it."""
     from galmorph.edge.registration import Reports, register_best
@@ -305,13 +315,14 @@ STAGES: Mapping[str, Stage] = {
             "best": "evaluation/best.json",
             "models": "models",
             "evaluations": "evaluation",
+            "manifest": "data/manifest.parquet",
             "raw": "data/raw",
             "variants": "data/variants",
         },
         outputs={"explanations": "explanations"},
         params=p.ExplainParams,
         sections=("explain",),
-        packages=("data", "models", "explain"),
+        packages=("data", "models", "evaluation", "explain"),
         through={"models": "best", "evaluations": "best", "raw": "best", "variants": "best"},
     ),
     "register": Stage(
@@ -328,8 +339,8 @@ STAGES: Mapping[str, Stage] = {
             "variants": "data/variants",
         },
         outputs={"registration": "registration.json"},
-        params=p.RegisterParams,
-        sections=("register",),
+        params=p.RegisterStageParams,
+        sections=("register", "explain"),
         packages=("models", "evaluation", "promotion"),
         through=dict.fromkeys(("models", "evaluations", "splits", "manifest", "raw", "variants"), "best"),
     ),

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: The class whose probability the models give; y = 1 stands for it, here and nowhere else.
 POSITIVE = "Elliptical"
+#: Calibrated probability of it from which an answer is it.
+THRESHOLD = 0.5
 
 
 class Stream(IntEnum):
@@ -36,6 +38,11 @@ class Stream(IntEnum):
 def targets(labels: Sequence[str]) -> np.ndarray:
     """Return 1 for `Elliptical` and 0 for `Other`, `(N,)` float32."""
     return np.asarray([label == POSITIVE for label in labels], np.float32)
+
+
+def answers(p_elliptical: np.ndarray) -> np.ndarray:
+    """Return the class of each calibrated probability, `(N,)` text: `Elliptical` from `THRESHOLD` on."""
+    return np.where(p_elliptical >= THRESHOLD, POSITIVE, "Other")
 
 
 def crop_box(height: int, width: int, params: PreprocessParams) -> tuple[int, int, int]:

@@ -113,12 +113,18 @@ def measure(content: bytes, name: str, params: ValidateParams) -> Facts:
         width=width,
         height=height,
         **numbers,
-        blank_channel="".join(c for k, c in enumerate(CHANNELS) if contrast[k] < params.blank_contrast),
+        blank_channel=blank_channels(image, params.blank_contrast),
         saturated=float((image == 255).any(-1).mean()),
         axis_ratio_measured=own.axis_ratio,
         radius_pixels=own.radius_pixels,
         phash=perceptual_hash(image),
     )
+
+
+def blank_channels(image: np.ndarray, blank_contrast: float) -> str:
+    """Return the letters of the channels of an `(H, W, 3)` image whose standard deviation is below `blank_contrast`."""
+    contrast = image.std((0, 1))
+    return "".join(channel for at, channel in enumerate(CHANNELS) if contrast[at] < blank_contrast)
 
 
 def facts_table(catalogue: pd.DataFrame, facts: Sequence[Facts]) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from galmorph.evaluation.masking import masked
 from galmorph.evaluation.shortcut import shortcut_record, shortcut_warning
 from galmorph.evaluation.slices import slice_record, slice_table, slice_warnings
 from galmorph.evaluation.subset import stratified
-from galmorph.explain.report import png
+from galmorph.explain.embedding import png
 from galmorph.models.predict import predict_logits
 from galmorph.params import EvaluateParams, PreprocessParams
 from galmorph.storage import image_path, read_image, write_bytes, write_table

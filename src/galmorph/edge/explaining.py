@@ -1,25 +1,22 @@
-"""The files behind `galmorph explain`."""
+"""The files behind the stage `galmorph explain`: the chosen model's answers on held-out galaxies."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import keras
 import mlflow
 import numpy as np
 import pandas as pd
 
 from galmorph import tracking
-from galmorph.data.dataset import prepare, to_frame
+from galmorph.edge.explanations import write_explanations
+from galmorph.edge.subject import Subject
 from galmorph.edge.training import MODEL_FILE
-from galmorph.explain.attention_rollout import AttentionRollout
-from galmorph.explain.grad_cam import GradCam, convolutions
-from galmorph.explain.report import data_url, png, render
+from galmorph.evaluation.subset import stratified
 from galmorph.explain.sample import choose_sample
-from galmorph.explain.sheet import KINDS, Explained, panel, sheet
 from galmorph.models.saved import ModelFacts, load_model
-from galmorph.parallel import progress
 from galmorph.params import ExplainParams
-from galmorph.storage import image_path, read_image, write_bytes, write_text
+from galmorph.storage import image_path, read_image
 
 #: Which of the metrics the report names.
 _SCORES = ("accuracy", "roc_auc", "ece")
@@ -28,103 +25,88 @@ _SCORES = ("accuracy", "roc_auc", "ece")
 def explain_experiment(
     folder: Path,
     model_folder: Path,
-    images: Path,
+    images: Mapping[str, Path],
+    manifest: pd.DataFrame,
     predictions: pd.DataFrame,
     scored: dict[str, Any],
     params: ExplainParams,
-) -> None:
-    """Explain a sample of a split's galaxies into `report.html`, `sheet.png` and `attributions/<method>.npz`.
+) -> dict[str, Any]:
+    """Explain a sample of a split's galaxies with pictures, check the explanations on more of them, and log both.
 
     Parameters
     ----------
     folder
-        Where to write.
-    model_folder, images
-        The experiment's model, and the folder of its variant's images.
+        Where to write; see `explanations.write_explanations`.
+    model_folder
+        The experiment's model.
+    images
+        The folders of the images: `raw`, and the experiment's variant.
+    manifest
+        Names each galaxy's blank channels.
     predictions
         Of every split; `params.split` is taken, or validation where there is no test split.
     scored
         `metrics.json` of the experiment.
+
+    Returns
+    -------
+    dict
+        Every score as a number, for DVC and MLflow: see `flat`.
     """
     model, facts = load_model(model_folder / MODEL_FILE)
     split = params.split if (predictions["split"] == params.split).any() else "validation"
-    sample = choose_sample(predictions[predictions["split"] == split], params.sample, params.seed)
-    name, explainer = explainer_of(model, params)
-    frames = [read_image(image_path(images, cataid)) for cataid in sample["CATAID"]]
-    maps = explainer.explain(
-        np.stack([prepare(frame, facts.preprocess) for frame in frames]), list(sample["predicted"])
+    scores = scored.get(split, {})
+    subject = Subject(
+        model=model,
+        facts=facts,
+        about=about(facts),
+        split=split,
+        scores={name: scores[name] for name in _SCORES if name in scores and scores[name]["value"] is not None},
+        galaxies=_galaxies(predictions[predictions["split"] == split], manifest, params),
+        shown=lambda cataid: read_image(image_path(images["raw"], cataid)),
+        seen=lambda cataid: read_image(image_path(images[facts.variant], cataid)),
     )
-    write_attributions(folder / "attributions" / f"{name}.npz", sample, maps)
-    galaxies = [
-        Explained(
-            **{name: row[name] for name in ("label", "predicted", "p_elliptical", "chosen_as")},
-            cataid=row["CATAID"],
-            image=frame,
-            attribution=to_frame(attribution, frame.shape[0], frame.shape[1], facts.preprocess),
-        )
-        for row, frame, attribution in zip(sample.to_dict("records"), frames, maps, strict=True)
-    ]
-    write_bytes(
-        folder / "sheet.png", png(sheet(galaxies, facts.preprocess, params.picture.colour_map, params.picture.alpha))
-    )
-    layer = getattr(explainer, "layer", "all attention layers")
-    write_text(folder / "report.html", _report(galaxies, facts, name, layer, split, scored, params))
+    record = write_explanations(folder, subject, params)
+    metrics = {"experiment": facts.experiment, **flat(record)}
     with tracking.run(facts.experiment, facts.run_id):
+        mlflow.log_metrics({f"explain_{name}": value for name, value in flat(record).items() if value is not None})
         mlflow.log_artifacts(str(folder), "explanations")
+    return metrics
 
 
-def explainer_of(model: keras.Model, params: ExplainParams) -> tuple[str, GradCam | AttentionRollout]:
-    """Return the name of a method that fits the model, and its explainer: Grad-CAM needs a convolution."""
-    if convolutions(model):
-        return "grad_cam", GradCam(model, params.grad_cam.layer, params.batch_size)
-    return "attention_rollout", AttentionRollout(model, params.batch_size)
+def flat(record: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return `<method>_<score>` for every score, and how many checks each method passed and failed."""
+    numbers: dict[str, float | None] = {}
+    for name, method in record["methods"].items():
+        numbers |= {f"{name}_{score}": found["value"] for score, found in method["scores"].items()}
+        verdicts = [found["verdict"] for found in method["verdicts"].values()]
+        numbers |= {f"{name}_checks_{verdict}": float(verdicts.count(verdict)) for verdict in ("passed", "failed")}
+    return numbers
 
 
-def write_attributions(path: Path, sample: pd.DataFrame, maps: np.ndarray) -> None:
-    """Write attributions with the galaxies and the classes they belong to."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
-        path,
-        CATAID=sample["CATAID"].to_numpy(str),
-        target=sample["predicted"].to_numpy(str),
-        attribution=maps,
-    )
-
-
-def _report(
-    galaxies: list[Explained],
-    facts: ModelFacts,
-    method: str,
-    layer: str,
-    split: str,
-    scored: dict[str, Any],
-    params: ExplainParams,
-) -> str:
-    scores = scored[scored["scored_split"]]
-    rows = [
-        {
-            "cataid": galaxy.cataid,
-            "label": galaxy.label,
-            "predicted": galaxy.predicted,
-            "p_elliptical": galaxy.p_elliptical,
-            "right": galaxy.right,
-            "empty": galaxy.empty,
-            "kind": KINDS[galaxy.chosen_as],
-            "picture": data_url(png(panel(galaxy, facts.preprocess, params.picture.colour_map, params.picture.alpha))),
-        }
-        for galaxy in progress(iter(galaxies), len(galaxies), "drawing explanations")
+def about(facts: ModelFacts) -> list[tuple[str, str]]:
+    """Say what a model is, each fact as a heading and a text."""
+    size, crop = facts.preprocess.image_size, facts.preprocess.crop
+    denoiser = facts.denoiser.model_dump() if facts.denoiser else {}
+    values = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in denoiser.items())
+    return [
+        ("architecture", f"{facts.architecture}, {size} px of the central {100 * crop:.0f} % of the frame"),
+        ("variant", facts.variant + (f" ({values})" if values else "")),
+        ("trained on data", facts.data_digest),
+        ("git commit", facts.git_commit or "unknown"),
+        ("MLflow run", facts.run_id or "unknown"),
     ]
-    about = {
-        "experiment": facts.experiment,
-        "architecture": facts.architecture,
-        "variant": facts.variant,
-        "data_digest": facts.data_digest,
-        "image_size": facts.preprocess.image_size,
-        "crop": facts.preprocess.crop,
-        "method": method,
-        "layer": layer,
-        "split": split,
-        "colour_map": params.picture.colour_map,
-        "alpha": params.picture.alpha,
-    }
-    return render(about, {name: scores[name] for name in _SCORES if scores[name]["value"] is not None}, rows)
+
+
+def _galaxies(predictions: pd.DataFrame, manifest: pd.DataFrame, params: ExplainParams) -> pd.DataFrame:
+    """Lay out the shown galaxies and, after them, those that the checks are made on."""
+    shown = choose_sample(predictions, params.sample, params.seed)
+    most = params.faithfulness.galaxies
+    checked = predictions if most is None else stratified(predictions, most, params.seed)
+    others = checked[~checked["CATAID"].isin(shown["CATAID"])].assign(chosen_as="")
+    together = pd.concat([shown, others], ignore_index=True)
+    blank = manifest.set_index("CATAID")["blank_channel"].fillna("")
+    return together.assign(
+        checked=np.isin(together["CATAID"], checked["CATAID"]),
+        blank_channel=blank.reindex(together["CATAID"]).fillna("").to_numpy(),
+    )

@@ -11,7 +11,7 @@ import mlflow
 
 import galmorph
 from galmorph.models.saved import ModelFacts, load_keras
-from galmorph.params import RegisterParams
+from galmorph.params import RegisterStageParams
 
 #: What `models/pyfunc.py` and the parts of galmorph that it calls import; a test looks at what a version does import.
 REQUIREMENTS = (
@@ -34,7 +34,7 @@ REQUIREMENTS = (
 )
 
 
-def log_model(file: Path, facts: ModelFacts, example: bytes, params: RegisterParams) -> str:
+def log_model(file: Path, facts: ModelFacts, example: bytes, params: RegisterStageParams) -> str:
     """Log a model file into the active run, ready to be registered.
 
     Parameters
@@ -79,12 +79,11 @@ def log_model(file: Path, facts: ModelFacts, example: bytes, params: RegisterPar
     return str(logged.model_uri)
 
 
-def _config(params: RegisterParams) -> dict[str, Any]:
+def _config(params: RegisterStageParams) -> dict[str, Any]:
     return {
-        "batch_size": params.batch_size,
-        "max_pixels": params.max_pixels,
-        "colour_map": params.colour_map,
-        "alpha": params.alpha,
+        "batch_size": params.register_.batch_size,
+        "max_pixels": params.register_.max_pixels,
+        "picture": params.explain.picture.model_dump(mode="json"),
         # Only who loads the model can say otherwise, and no request to a server can.
         "allow_paths": False,
     }

@@ -15,7 +15,7 @@ from galmorph.edge.logged_model import log_model
 from galmorph.edge.training import MODEL_FILE
 from galmorph.evaluation.card import CardFacts, model_card, shortened
 from galmorph.models.saved import ModelFacts, load_facts
-from galmorph.params import RegisterParams
+from galmorph.params import RegisterStageParams
 from galmorph.registry import MAX_DESCRIPTION, register_version, run_of
 from galmorph.storage import digest_file, image_path, read_json, read_table, write_text
 
@@ -49,7 +49,7 @@ class Reports:
     card: Path
 
 
-def register_best(best: dict[str, Any], reports: Reports, params: RegisterParams) -> dict[str, Any]:
+def register_best(best: dict[str, Any], reports: Reports, params: RegisterStageParams) -> dict[str, Any]:
     """Register a model with its reports, its card, and what it must show to be promoted.
 
     Parameters
@@ -59,7 +59,7 @@ def register_best(best: dict[str, Any], reports: Reports, params: RegisterParams
     reports
         What there is of it.
     params
-        The registered model's name, and how it answers.
+        The registered model's name, how it answers, and how it draws.
 
     Returns
     -------
@@ -81,7 +81,7 @@ def register_best(best: dict[str, Any], reports: Reports, params: RegisterParams
     identity, further = _identity(file, facts), _further(reports.card)
     card = model_card(
         CardFacts(
-            registered=params.model,
+            registered=params.register_.model,
             facts=facts.model_dump(mode="json"),
             metrics=metrics,
             complexity=read_json(reports.evaluation / "complexity.json"),
@@ -94,7 +94,7 @@ def register_best(best: dict[str, Any], reports: Reports, params: RegisterParams
     example = image_path(reports.raw, predictions["CATAID"].iloc[0])
     # A model that was trained with another store has no run here: what it was registered with is then gone on with.
     trained_here = facts.run_id is not None and tracking.run_exists(facts.run_id)
-    run_id = facts.run_id if trained_here else run_of(params.model, identity)
+    run_id = facts.run_id if trained_here else run_of(params.register_.model, identity)
     with tracking.run(facts.experiment, run_id) as active:
         with tempfile.TemporaryDirectory(prefix="galmorph-register-") as temporary:
             written = Path(temporary)
@@ -106,18 +106,18 @@ def register_best(best: dict[str, Any], reports: Reports, params: RegisterParams
         mlflow.log_artifacts(str(reports.explanation), "explanations")
         mlflow.log_dict(best, "best.json")
         version = register_version(
-            params.model,
+            params.register_.model,
             active.info.run_id,
             lambda: log_model(file, facts, example.read_bytes(), params),
             identity,
             further,
             shortened(card, MAX_DESCRIPTION),
-            params.alias,
+            params.register_.alias,
         )
     return {
-        "model": params.model,
+        "model": params.register_.model,
         "version": int(version.version),
-        "alias": params.alias,
+        "alias": params.register_.alias,
         "run_id": active.info.run_id,
         "tags": {**identity, **further},
     }

@@ -8,7 +8,7 @@ import pandas as pd
 from galmorph.evaluation import curves
 from galmorph.evaluation.figures import evaluation_figures
 from galmorph.evaluation.metrics import classification_report
-from galmorph.explain.report import png
+from galmorph.explain.embedding import png
 from galmorph.storage import write_bytes, write_table, write_text
 
 

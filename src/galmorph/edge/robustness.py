@@ -20,7 +20,7 @@ from galmorph.evaluation.degrade import Setting, settings
 from galmorph.evaluation.robustness import robustness_curves, robustness_record
 from galmorph.evaluation.robustness_figure import robustness_figure
 from galmorph.evaluation.subset import stratified
-from galmorph.explain.report import png
+from galmorph.explain.embedding import png
 from galmorph.models.predict import predict_logits
 from galmorph.models.saved import ModelFacts, load_model
 from galmorph.params import RobustnessParams

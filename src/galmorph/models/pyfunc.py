@@ -21,9 +21,11 @@ from galmorph.data.dataset import POSITIVE, prepare, to_frame
 from galmorph.data.given import as_cutout
 from galmorph.data.images import max_bytes
 from galmorph.errors import InputError
-from galmorph.explain.grad_cam import GradCam, convolutions
-from galmorph.explain.heatmap import overlay
+from galmorph.explain.grad_cam import GradCam
+from galmorph.explain.graph import convolutions
+from galmorph.explain.heatmap import overlay_on_frame
 from galmorph.models.saved import load_model
+from galmorph.params import PictureParams
 
 #: What an image may be. MLflow checks the list, and leaves its elements to `predict`.
 Image = bytes | str | Path | np.ndarray
@@ -45,6 +47,7 @@ class GalaxyClassifier(PythonModel):
     def load_context(self, context: PythonModelContext) -> None:
         """Load the weights and what belongs to them."""
         self.config = dict(context.model_config)
+        self.picture = PictureParams(**self.config["picture"])
         self.model, self.facts = load_model(Path(context.artifacts["model"]))
         # Grad-CAM is the one that is both quick and true to the last convolution; reports compare it with others.
         self.explainer = GradCam(self.model, None, self.config["batch_size"]) if convolutions(self.model) else None
@@ -133,10 +136,9 @@ class GalaxyClassifier(PythonModel):
         return denoise(cutout, self.facts.denoiser)
 
     def _heat_map(self, cutout: np.ndarray, attribution: np.ndarray, *, as_png: bool) -> bytes | np.ndarray:
-        frame = to_frame(attribution, cutout.shape[0], cutout.shape[1], self.facts.preprocess)
         if not as_png:
-            return frame
-        picture = overlay(cutout, frame, self.config["colour_map"], self.config["alpha"])
+            return to_frame(attribution, cutout.shape[0], cutout.shape[1], self.facts.preprocess)
+        picture = overlay_on_frame(cutout, attribution, GradCam.signed, self.facts.preprocess, self.picture)
         done, content = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         assert done  # an (H, W, 3) uint8 array always can be
         return content.tobytes()

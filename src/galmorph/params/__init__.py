@@ -51,7 +51,13 @@ from galmorph.params.preparation import (
     ValidateParams,
     WaveletParams,
 )
-from galmorph.params.registration import ExplanationCheck, ExplanationGate, PromoteParams, SliceGate
+from galmorph.params.registration import (
+    ExplanationCheck,
+    ExplanationGate,
+    PromoteParams,
+    RegisterStageParams,
+    SliceGate,
+)
 from galmorph.params.training import (
     AugmentationParams,
     CnnParams,
@@ -134,6 +140,7 @@ __all__ = [
     "RandomisationParams",
     "Range",
     "RegisterParams",
+    "RegisterStageParams",
     "RobustnessParams",
     "SampleParams",
     "ScoreParams",

@@ -143,8 +143,6 @@ class RegisterParams(Section):
         Images that a version answers at a time.
     max_pixels
         Larger images are not decoded.
-    colour_map, alpha
-        Of the heat maps that it draws: a matplotlib colour map, and its opacity over the cutout.
     """
 
     model: Annotated[str, Field(pattern=r"^[^/:@]+$")]
@@ -152,8 +150,6 @@ class RegisterParams(Section):
     alias: Annotated[str, Field(pattern=r"^[A-Za-z][\w-]*$")]
     batch_size: Positive
     max_pixels: Positive
-    colour_map: str
-    alpha: Share
 
 
 class CompareStageParams(Section):

@@ -45,10 +45,22 @@ class SampleParams(Section):
 
 
 class PictureParams(Section):
-    """How a heat map is drawn: a matplotlib colour map, and its opacity over the cutout."""
+    """How a heat map is drawn; see `galmorph.explain.heatmap`.
+
+    Attributes
+    ----------
+    colour_map, signed_colour_map
+        Of matplotlib: for maps that start at 0, and for maps that also hold evidence against the class.
+    alpha
+        Opacity over the cutout.
+    covered
+        Share of a map's pixels that its colour scale covers; the strongest beyond it are drawn like its end.
+    """
 
     colour_map: str
+    signed_colour_map: str
     alpha: Share
+    covered: Annotated[float, Field(gt=0, le=1)]
 
 
 class ActivationsParams(Section):
@@ -57,7 +69,7 @@ class ActivationsParams(Section):
     Attributes
     ----------
     layers
-        These, by name; none: the `first` and the `last` so many.
+        These layers, by name; none: the `first` and the `last` so many convolutions.
     filters
         At most so many of a layer are drawn; all are counted.
     """
@@ -74,7 +86,7 @@ class GradCamParams(Section):
     Attributes
     ----------
     layer
-        Name of the convolution; None: the last one.
+        Name of a convolution, or of an activation after one; None: the last convolution, after the ReLU that follows.
     tv_weight
         Of the total-variation denoised version, for maps in [0, 1].
     """
@@ -101,16 +113,22 @@ class IntegratedGradientsParams(Section):
 
     Attributes
     ----------
+    baseline
+        Where the path starts.
     steps, max_steps
-        Points of the path: at first, and at most, where the attributions do not add up.
-    tolerance
-        How far the attributions' sum may lie from the difference of the logits, as a share of it.
+        Points of the path, its two ends included: at first, and at most, where the attributions do not add up.
+    tolerance, floor
+        How far the attributions' sum may lie from the difference of the logits: as a share of it, and in logits,
+        whichever is more.
+    noise_reduction
+        Of `integrated_gradients_denoised`.
     """
 
     baseline: Baseline
-    steps: Positive
+    steps: Annotated[int, Field(ge=2)]
     max_steps: Positive
     tolerance: PositiveFloat
+    floor: PositiveFloat
     noise_reduction: NoiseReductionParams
 
     @model_validator(mode="after")
@@ -170,12 +188,15 @@ class RandomisationParams(Section):
         At most so many.
     stages
         Into how many steps the cascade is cut at which maps are made again; every layer is randomised.
+    draws
+        How often all weights are drawn; the first is the cascade's end, the others go there at once.
     max_correlation
         A method whose maps still have this mean rank correlation with the true model's fails.
     """
 
     galaxies: Positive
     stages: Positive
+    draws: Positive
     max_correlation: Share
 
 
@@ -190,12 +211,16 @@ class FaithfulnessParams(Section):
         Of the intervals.
     hidden
         What deletion, insertion and MuFidelity put in place of pixels.
-    steps
-        Of the deletion and insertion curves.
+    steps, shuffles
+        Of the deletion and insertion curves; and how many displaced copies of a map it is held against.
     subsets, cells, share
         Of MuFidelity: how many sets of cells are hidden, cells a side, share of the cells hidden at a time.
     noise, noisy_copies
         Of the sensitivity: standard deviation, of 255, and how many copies of an image.
+    stability_galaxies
+        At most so many are explained again with noise and turned: this costs `noisy_copies` + 7 explanations each.
+    negligible
+        A difference, of probabilities or of shares, that is surely no larger counts as none.
     max_listed
         How many galaxies that are explained by their neighbours or a blank channel are listed.
     """
@@ -205,11 +230,14 @@ class FaithfulnessParams(Section):
     confidence: Confidence
     hidden: Baseline
     steps: Annotated[int, Field(ge=2)]
+    shuffles: Positive
     subsets: Annotated[int, Field(ge=4)]
     cells: Annotated[int, Field(ge=2)]
     share: Annotated[float, Field(gt=0, lt=1)]
     noise: PositiveFloat
     noisy_copies: Positive
+    stability_galaxies: Positive
+    negligible: Annotated[float, Field(ge=0, lt=1)]
     max_listed: NotNegative
     randomisation: RandomisationParams
 

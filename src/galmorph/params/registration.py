@@ -5,11 +5,18 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from galmorph.params.base import Positive, Section, Share
-from galmorph.params.evaluation import Confidence
-from galmorph.params.explanation import Method
+from galmorph.params.evaluation import Confidence, RegisterParams
+from galmorph.params.explanation import ExplainParams, Method
 
 #: What `galmorph explain` holds each method against; see `explanations/<experiment>/faithfulness.json`.
 ExplanationCheck = Literal["randomisation", "deletion", "insertion", "on_galaxy"]
+
+
+class RegisterStageParams(Section):
+    """What `galmorph register` needs: the registered model draws its heat maps as `explain` does."""
+
+    register_: Annotated[RegisterParams, Field(alias="register")]
+    explain: ExplainParams
 
 
 class SliceGate(Section):

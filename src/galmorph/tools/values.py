@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ def values_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def given_values(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the content of `--params` with every `--set` laid over it, unchecked."""
+def given_values(options: argparse.Namespace, more: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the content of `--params` with every `--set`, and `more` of the kind, laid over it, unchecked."""
     assignments = [part for text in options.set for part in shlex.split(text)]
-    return with_overrides(read_values(options.params), assignments)
+    return with_overrides(read_values(options.params), [*assignments, *more])

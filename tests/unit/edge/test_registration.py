@@ -166,7 +166,7 @@ def seeing(folder, params):
     save_model(file, with_probability(model, 1.0), facts)
     mlflow.set_experiment("galmorph")
     with mlflow.start_run():
-        return mlflow.pyfunc.load_model(log_model(file, facts, png("0000"), params.register_))
+        return mlflow.pyfunc.load_model(log_model(file, facts, png("0000"), registered.register_params(params)))
 
 
 @pytest.fixture(scope="module")
@@ -291,4 +291,4 @@ class TestPoisoned:
     def test_it_cannot_be_registered_either(self, poisoned, params):
         facts = load_facts(poisoned)
         with mlflow.start_run(), pytest.raises(ModelError, match="safe mode allows no code"):
-            log_model(poisoned, facts, png("0000"), params.register_)
+            log_model(poisoned, facts, png("0000"), registered.register_params(params))

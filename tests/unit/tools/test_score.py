@@ -28,6 +28,7 @@ from galmorph.models.predict import predict_logits
 from galmorph.models.recipe import Recipe
 from galmorph.models.saved import ModelFacts, load_model, save_model
 from galmorph.params import MedianParams, PreprocessParams
+from tests.registered import register_params
 
 SMALL = PreprocessParams(crop=0.5, image_size=24)
 #: Suffix, mode and size of the images: whatever `data/images.py` reads.
@@ -306,7 +307,7 @@ def store(tmp_path_factory, model, facts, params):
     mlflow.set_experiment("galmorph")
     example = cv2.imencode(".png", np.arange(1200, dtype=np.uint8).reshape(20, 20, 3))[1].tobytes()
     with mlflow.start_run() as run:
-        source = log_model(model / "model.keras", facts, example, params.register_)
+        source = log_model(model / "model.keras", facts, example, register_params(params))
     client.create_registered_model("galmorph")
     digest = storage.digest_file(model / "model.keras")
     made = client.create_model_version("galmorph", source, run.info.run_id, tags={"model_digest": digest})

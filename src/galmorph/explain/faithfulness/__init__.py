@@ -1,0 +1,1 @@
+"""Scores of explanations: whether they are true of the model, and whether the model looks at the galaxy."""
