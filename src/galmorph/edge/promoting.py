@@ -193,13 +193,12 @@ def _told(asked: Asked, version: ModelVersion, current: int | None, decision: De
     against = "no champion yet" if current is None else f"the {alias} is version {current}"
     lines = [f"version {version.version} of {asked.model} ({version.tags.get('experiment', 'unknown')}); {against}", ""]
     lines += [f"  {'passed' if r.passed else 'FAILED'}  {r.check:<13} {r.text}" for r in decision.reasons]
-    would = "would be" if asked.dry_run else "is"
     if decision.promote or asked.forced:
         by = "" if decision.promote else f", by force: {asked.forced}"
-        lines += ["", f"version {version.version} {would} the {alias}{by}"]
+        end = f"{'would be' if asked.dry_run else 'is'} the {alias}{by}"
     else:
-        lines += ["", f"version {version.version} {would} not promoted: {', '.join(decision.failed)}"]
-    return "\n".join(lines)
+        end = f"{'would not be' if asked.dry_run else 'is not'} promoted: {', '.join(decision.failed)}"
+    return "\n".join([*lines, "", f"version {version.version} {end}"])
 
 
 def _registry() -> str:
