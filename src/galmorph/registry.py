@@ -43,7 +43,7 @@ def register_version(
     run_id
         The run that the model belongs to.
     log
-        Logs the model and returns its URI; called when there is no such version yet.
+        Logs the model and returns its URI, `models:/<id>`; called when there is no such version yet.
     identity
         Tags that say which model it is: digests, experiment, commit.
     tags
@@ -102,7 +102,9 @@ def _existing(client: MlflowClient, model: str, run_id: str, tags: Mapping[str, 
 def _create(client: MlflowClient, model: str, run_id: str, source: str, tags: Mapping[str, str]) -> ModelVersion:
     with contextlib.suppress(MlflowException):  # it is there already; anything else comes up again below
         client.create_registered_model(model, description="Elliptical or Other, from galaxy cutouts (galmorph).")
-    return client.create_model_version(model, source, run_id=run_id, tags=dict(tags))
+    # A server wants the id of the logged model beside the URI that holds it.
+    logged = source.removeprefix("models:/")
+    return client.create_model_version(model, source, run_id=run_id, tags=dict(tags), model_id=logged)
 
 
 def version_of(model: str, number: int | None, alias: str) -> ModelVersion:
