@@ -13,6 +13,7 @@ from galmorph.edge.dvc_lock import dvc_revision
 from galmorph.edge.evidence import CARD, FOLDER, write_evidence
 from galmorph.edge.logged_model import log_model
 from galmorph.edge.training import MODEL_FILE
+from galmorph.errors import InputError
 from galmorph.evaluation.card import CardFacts, model_card, shortened
 from galmorph.models.saved import ModelFacts, load_facts
 from galmorph.params import RegisterStageParams
@@ -76,6 +77,7 @@ def register_best(best: dict[str, Any], reports: Reports, params: RegisterStageP
     file = reports.model / MODEL_FILE
     facts = load_facts(file)
     metrics = read_json(reports.evaluation / "metrics.json")
+    _check_scored(file, metrics)
     predictions = read_table(reports.evaluation / "predictions.parquet")
     splits = read_table(reports.splits)
     identity, further = _identity(file, facts), _further(reports.card)
@@ -135,6 +137,16 @@ def _identity(file: Path, facts: ModelFacts) -> dict[str, str]:
         "model_digest": digest_file(file),
         "git_commit": facts.git_commit or "unknown",
     }
+
+
+def _check_scored(file: Path, metrics: dict[str, Any]) -> None:
+    """Refuse scores of another model: a card would show them as this one's."""
+    digest = digest_file(file)
+    if metrics["model_digest"] != digest:
+        raise InputError(
+            f"{file}: is not the model whose scores are in metrics.json ({metrics['model_digest'][:12]}). Evaluate it "
+            f"again: galmorph evaluate {metrics['experiment']} (or `dvc repro`). Received: {digest[:12]}"
+        )
 
 
 def _further(card: Path) -> dict[str, str]:

@@ -110,7 +110,7 @@ def limits(card: CardFacts) -> list[str]:
             "**It answers without the galaxy** better than by chance: something around it gives the class away."
         )
     found += [
-        f"The explanations by {method['title']} failed the check {check}: {verdict['reason']}"
+        f"The explanations by {method['title']} failed the check {check}: {verdict['reason'].rstrip('.')}."
         for method in (card.faithfulness or {}).get("methods", {}).values()
         for check, verdict in method["verdicts"].items()
         if verdict["verdict"] == "failed"

@@ -96,6 +96,16 @@ class TestVersion:
         finally:
             path.write_bytes(before)
 
+    def test_scores_of_another_model_are_refused(self, folder, params):
+        path = folder / "evaluation" / EXPERIMENT / "metrics.json"
+        before = path.read_bytes()
+        storage.write_json(path, {**json.loads(before), "model_digest": "0" * 64})
+        try:
+            with pytest.raises(InputError, match=r"is not the model whose scores .*000000000000.*Evaluate it again"):
+                registered.register(folder, params)
+        finally:
+            path.write_bytes(before)
+
 
 class TestAnswers:
     """The model of the registry, asked about raw cutouts."""
