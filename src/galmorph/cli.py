@@ -28,7 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     Returns
     -------
     int
-        0, or 1 when galmorph has said on standard error what is wrong, or 130 after an interrupt.
+        0, or 1 when galmorph has said on standard error what is wrong (3 when the gate refused a promotion), or 130
+        after an interrupt.
     """
     options = parser().parse_args(arguments)
     for name, value in QUIET.items():
@@ -42,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         options.run(options)
     except GalmorphError as error:
         print(f"galmorph: {error}", file=sys.stderr)
-        return 1
+        return error.status
     except KeyboardInterrupt:
         print("galmorph: interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr)
         return 130

@@ -18,12 +18,17 @@ Catch `GalmorphError` to catch them all::
     ├── TrialError              one trial of a study failed: it is recorded, and the study goes on
     ├── UpstreamError           DVC could not make what a command builds on
     ├── TrackingError           MLflow cannot be used as asked
+    ├── PromotionError          a version cannot be promoted or taken back as asked
+    │   └── PromotionRefused    the gate said no; the command ends with 3, not with 1
     └── StorageError            nothing could be written: no space left, no permission
 """
 
 
 class GalmorphError(Exception):
     """Base class of every error that galmorph raises on purpose."""
+
+    #: What the command line ends with.
+    status = 1
 
 
 class ParamsError(GalmorphError):
@@ -80,6 +85,16 @@ class UpstreamError(GalmorphError):
 
 class TrackingError(GalmorphError):
     """MLflow cannot be used as asked."""
+
+
+class PromotionError(GalmorphError):
+    """A version cannot be promoted or taken back as asked."""
+
+
+class PromotionRefused(PromotionError):  # noqa: N818 - nothing went wrong
+    """The gate said no: whoever runs promotion in a script can tell that from something that went wrong."""
+
+    status = 3
 
 
 class StorageError(GalmorphError):

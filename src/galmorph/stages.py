@@ -190,16 +190,29 @@ def register(
     evaluations: Path,
     robustness: Path,
     explanations: Path,
+    splits: Path,
+    manifest: Path,
+    raw: Path,
+    variants: Path,
     registration: Path,
-    params: p.RegisterParams,
+    params: p.RegisterStageParams,
 ) -> None:
-    """Make the best model a version of the registered model, with its reports, and point the alias at it."""
-    from galmorph.edge.registration import register_best
+    """Make the best model a version of the registered model, with its reports and card, and point the alias at it."""
+    from galmorph.edge.registration import Reports, register_best
 
     chosen = storage.read_json(best)
     name = chosen["experiment"]
-    made = register_best(chosen, models / name, evaluations / name, robustness, explanations / name, params)
-    storage.write_json(registration, made)
+    reports = Reports(
+        model=models / name,
+        evaluation=evaluations / name,
+        robustness=robustness,
+        explanation=explanations / name,
+        splits=splits,
+        manifest=manifest,
+        raw=raw / "images",
+        card=variants / f"{chosen['variant']}.json",
+    )
+    storage.write_json(registration, register_best(chosen, reports, params))
 
 
 #: Every stage, in the order of the pipeline. dvc.yaml, MLproject and the other runners name the same ones.
@@ -320,12 +333,16 @@ STAGES: Mapping[str, Stage] = {
             "evaluations": "evaluation",
             "robustness": "robustness",
             "explanations": "explanations",
+            "splits": "data/splits.parquet",
+            "manifest": "data/manifest.parquet",
+            "raw": "data/raw",
+            "variants": "data/variants",
         },
         outputs={"registration": "registration.json"},
-        params=p.RegisterParams,
-        sections=("register",),
-        packages=("models",),
-        through={"models": "best", "evaluations": "best"},
+        params=p.RegisterStageParams,
+        sections=("register", "explain"),
+        packages=("models", "evaluation", "promotion"),
+        through=dict.fromkeys(("models", "evaluations", "splits", "manifest", "raw", "variants"), "best"),
     ),
 }
 

@@ -1,40 +1,133 @@
 """What `galmorph register` reads and logs."""
 
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import mlflow
-import numpy as np
 
 from galmorph import tracking
 from galmorph.data.dataset import POSITIVE
-from galmorph.edge.training import MODEL_FILE, log_model
+from galmorph.edge.dvc_lock import dvc_revision
+from galmorph.edge.evidence import CARD, FOLDER, write_evidence
+from galmorph.edge.logged_model import log_model
+from galmorph.edge.training import MODEL_FILE
+from galmorph.errors import InputError
+from galmorph.evaluation.card import CardFacts, model_card, shortened
 from galmorph.models.saved import ModelFacts, load_facts
-from galmorph.params import RegisterParams
-from galmorph.registry import register_version
-from galmorph.storage import digest_file
+from galmorph.params import RegisterStageParams
+from galmorph.registry import MAX_DESCRIPTION, register_version, run_of
+from galmorph.storage import digest_file, image_path, read_json, read_table, write_text
+
+#: What explain leaves of its checks.
+FAITHFULNESS_FILE = "faithfulness.json"
 
 
-def register_best(
-    best: dict[str, Any], model: Path, evaluation: Path, robustness: Path, explanation: Path, params: RegisterParams
-) -> dict[str, Any]:
-    """Register a model with its reports.
+@dataclass(frozen=True)
+class Reports:
+    """Folders and files that a version is registered with.
+
+    Attributes
+    ----------
+    model, evaluation, robustness, explanation
+        The experiment's folders.
+    splits, manifest
+        Which galaxies it learned from, and their images' digests.
+    raw
+        The folder of the raw images.
+    card
+        Of its variant.
+    """
+
+    model: Path
+    evaluation: Path
+    robustness: Path
+    explanation: Path
+    splits: Path
+    manifest: Path
+    raw: Path
+    card: Path
+
+
+def register_best(best: dict[str, Any], reports: Reports, params: RegisterStageParams) -> dict[str, Any]:
+    """Register a model with its reports, its card, and what it must show to be promoted.
 
     Parameters
     ----------
     best
         `best.json`: which experiment was chosen, and why.
-    model, evaluation, robustness, explanation
-        The experiment's folders.
+    reports
+        What there is of it.
+    params
+        The registered model's name, how it answers, and how it draws.
 
     Returns
     -------
     dict
         `model`, `version`, `alias`, `run_id` and the version's tags.
+
+    Raises
+    ------
+    InputError
+        When model, predictions, splits and manifest do not belong together.
+    TrackingError
+        When MLflow refuses.
     """
-    file = model / MODEL_FILE
+    file = reports.model / MODEL_FILE
     facts = load_facts(file)
-    tags = {
+    metrics = read_json(reports.evaluation / "metrics.json")
+    _check_scored(file, metrics)
+    predictions = read_table(reports.evaluation / "predictions.parquet")
+    splits = read_table(reports.splits)
+    identity, further = _identity(file, facts), _further(reports.card)
+    card = model_card(
+        CardFacts(
+            registered=params.register_.model,
+            facts=facts.model_dump(mode="json"),
+            metrics=metrics,
+            complexity=read_json(reports.evaluation / "complexity.json"),
+            robustness=_optional(reports.robustness / "metrics.json"),
+            faithfulness=_optional(reports.explanation / FAITHFULNESS_FILE),
+            taught={name: int((splits["split"] == name).sum()) for name in ("train", "validation")},
+            tags={"git_commit": identity["git_commit"], **further},
+        )
+    )
+    example = image_path(reports.raw, predictions["CATAID"].iloc[0])
+    # A model that was trained with another store has no run here: what it was registered with is then gone on with.
+    trained_here = facts.run_id is not None and tracking.run_exists(facts.run_id)
+    run_id = facts.run_id if trained_here else run_of(params.register_.model, identity)
+    with tracking.run(facts.experiment, run_id) as active:
+        with tempfile.TemporaryDirectory(prefix="galmorph-register-") as temporary:
+            written = Path(temporary)
+            write_evidence(written / FOLDER, metrics, predictions, splits, read_table(reports.manifest))
+            write_text(written / CARD, card)
+            mlflow.log_artifacts(str(written))
+        mlflow.log_artifacts(str(reports.evaluation), "evaluation")
+        mlflow.log_artifacts(str(reports.robustness), "robustness")
+        mlflow.log_artifacts(str(reports.explanation), "explanations")
+        mlflow.log_dict(best, "best.json")
+        version = register_version(
+            params.register_.model,
+            active.info.run_id,
+            lambda: log_model(file, facts, example.read_bytes(), params),
+            identity,
+            further,
+            shortened(card, MAX_DESCRIPTION),
+            params.register_.alias,
+        )
+    return {
+        "model": params.register_.model,
+        "version": int(version.version),
+        "alias": params.register_.alias,
+        "run_id": active.info.run_id,
+        "tags": {**identity, **further},
+    }
+
+
+def _identity(file: Path, facts: ModelFacts) -> dict[str, str]:
+    """Tags that say which model it is: with the same ones no second version is made."""
+    return {
         "experiment": facts.experiment,
         "architecture": facts.architecture,
         "variant": facts.variant,
@@ -44,29 +137,23 @@ def register_best(
         "model_digest": digest_file(file),
         "git_commit": facts.git_commit or "unknown",
     }
-    with tracking.run(facts.experiment, facts.run_id) as active:
-        logged = mlflow.search_logged_models(
-            filter_string=f"source_run_id = '{active.info.run_id}'",
-            experiment_ids=[active.info.experiment_id],
-            output_format="list",
+
+
+def _check_scored(file: Path, metrics: dict[str, Any]) -> None:
+    """Refuse scores of another model: a card would show them as this one's."""
+    digest = digest_file(file)
+    if metrics["model_digest"] != digest:
+        raise InputError(
+            f"{file}: is not the model whose scores are in metrics.json ({metrics['model_digest'][:12]}). Evaluate it "
+            f"again: galmorph evaluate {metrics['experiment']} (or `dvc repro`). Received: {digest[:12]}"
         )
-        source = logged[0].model_uri if logged else _log_again(file, facts)
-        mlflow.log_artifacts(str(evaluation), "evaluation")
-        mlflow.log_artifacts(str(robustness), "robustness")
-        mlflow.log_artifacts(str(explanation), "explanations")
-        mlflow.log_dict(best, "best.json")
-        version = register_version(params.model, active.info.run_id, source, tags, params.alias)
-    return {
-        "model": params.model,
-        "version": int(version.version),
-        "alias": params.alias,
-        "run_id": active.info.run_id,
-        "tags": tags,
-    }
 
 
-def _log_again(file: Path, facts: ModelFacts) -> str:
-    """Log the model into the active run: the store does not know the run that trained it."""
-    size = facts.preprocess.image_size
-    # No cutout is at hand here; an empty sky is a valid input and shows the shape.
-    return log_model(file, facts, np.zeros((1, size, size, 3), np.uint8))
+def _further(card: Path) -> dict[str, str]:
+    """Tags that may be known later than the model."""
+    revision = dvc_revision(card)
+    return {} if revision is None else {"dvc_revision": revision}
+
+
+def _optional(file: Path) -> dict[str, Any] | None:
+    return read_json(file) if file.is_file() else None

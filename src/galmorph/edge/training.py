@@ -1,15 +1,12 @@
 """The files behind `galmorph train`: the model file, its history, and the MLflow run."""
 
 import logging
-from importlib.metadata import version
 from pathlib import Path
 
 import keras
 import mlflow
 import numpy as np
 import pandas as pd
-from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, Schema, TensorSpec
 
 from galmorph import __version__, tracking
 from galmorph.data.dataset import batches, targets
@@ -166,7 +163,8 @@ def _finish(
     with replacing(folder / CURVES_FILE) as temporary:
         curves_figure(state.history, best_epoch, facts.experiment).savefig(temporary, dpi=120)
     mlflow.log_artifact(str(folder / CURVES_FILE), "training")
-    log_model(folder / MODEL_FILE, facts, data.validation_images[:2])
+    # The file alone: what makes it a registered model is register's to add, for the one that is chosen.
+    mlflow.log_artifact(str(folder / MODEL_FILE), "training")
 
 
 def starting_weights(params: TrainStageParams) -> str | None:
@@ -213,39 +211,3 @@ def _name_skipped_phases(model: keras.Model, params: TrainStageParams, experimen
             ", ".join(skipped),
         )
     mlflow.set_tag("skipped_phases", ", ".join(skipped) or "none")
-
-
-def log_model(file: Path, facts: ModelFacts, example: np.ndarray) -> str:
-    """Log a model file into the active run, with signature, input example and its facts as metadata.
-
-    Parameters
-    ----------
-    file
-        As `save_model` wrote it; it is kept byte for byte.
-    facts
-        Its facts.
-    example
-        `(n, S, S, 3)` uint8 prepared images.
-
-    Returns
-    -------
-    str
-        URI of the logged model.
-    """
-    size = facts.preprocess.image_size
-    signature = ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.float32), (-1, size, size, 3))]),
-        outputs=Schema([ColSpec("double", "p_elliptical"), ColSpec("string", "label")]),
-    )
-    logged = mlflow.pyfunc.log_model(
-        name="model",
-        # The file, not an object: models-from-code, so that nothing is pickled.
-        python_model=str(Path(__file__).parents[1] / "models" / "pyfunc.py"),
-        artifacts={"model": str(file)},
-        signature=signature,
-        input_example=example.astype(np.float32),
-        # Named here: MLflow would otherwise load the model in a process of its own to find out.
-        pip_requirements=[f"{name}=={version(name)}" for name in ("keras", "mlflow", "numpy", "pandas", "tensorflow")],
-        metadata=facts.model_dump(mode="json"),
-    )
-    return str(logged.model_uri)

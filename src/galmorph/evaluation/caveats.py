@@ -16,7 +16,7 @@ SOURCES = {
 }
 
 
-def _where_from(source: str | None) -> str:
+def where_from(source: str | None) -> str:
     """Say where galaxies come from: the source's name, and behind it that of what was read."""
     kind, _, read = (source or "").partition(" ")
     known = SOURCES.get(kind or None, source)
@@ -53,7 +53,7 @@ def leaderboard_facts(
     )
     source = record.get("data_source")
     return [
-        ("Galaxies", f"{_where_from(source)}."),
+        ("Galaxies", f"{where_from(source)}."),
         ("Scored on", held_out),
         ("Trained with", _trained_with(records, published)),
         ("Intervals", chance),

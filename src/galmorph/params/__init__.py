@@ -51,6 +51,13 @@ from galmorph.params.preparation import (
     ValidateParams,
     WaveletParams,
 )
+from galmorph.params.registration import (
+    ExplanationCheck,
+    ExplanationGate,
+    PromoteParams,
+    RegisterStageParams,
+    SliceGate,
+)
 from galmorph.params.training import (
     AugmentationParams,
     CnnParams,
@@ -101,6 +108,8 @@ __all__ = [
     "EvaluateParams",
     "ExperimentParams",
     "ExplainParams",
+    "ExplanationCheck",
+    "ExplanationGate",
     "FaithfulnessParams",
     "Fill",
     "FinetuneParams",
@@ -126,10 +135,12 @@ __all__ = [
     "PhaseParams",
     "PictureParams",
     "PreprocessParams",
+    "PromoteParams",
     "PrunerParams",
     "RandomisationParams",
     "Range",
     "RegisterParams",
+    "RegisterStageParams",
     "RobustnessParams",
     "SampleParams",
     "ScoreParams",
@@ -139,6 +150,7 @@ __all__ = [
     "SimulateParams",
     "SkyField",
     "SkyParams",
+    "SliceGate",
     "SliceParams",
     "SmoothGradParams",
     "SplitParams",

@@ -131,11 +131,25 @@ class CompareParams(Section):
 
 
 class RegisterParams(Section):
-    """Which model is registered, and as what."""
+    """Which model is registered, as what, and how it answers; see `galmorph.models.pyfunc`.
 
-    model: str
+    Attributes
+    ----------
+    model, alias
+        The registered model, and the alias that its newest version gets.
+    architecture
+        Of the model that may be registered.
+    batch_size
+        Images that a version answers at a time.
+    max_pixels
+        Larger images are not decoded.
+    """
+
+    model: Annotated[str, Field(pattern=r"^[^/:@]+$")]
     architecture: Architecture | Literal["any"]
-    alias: str
+    alias: Annotated[str, Field(pattern=r"^[A-Za-z][\w-]*$")]
+    batch_size: Positive
+    max_pixels: Positive
 
 
 class CompareStageParams(Section):

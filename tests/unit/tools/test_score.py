@@ -6,6 +6,7 @@ import sys
 import zipfile
 from importlib import resources
 
+import cv2
 import keras
 import mlflow
 import numpy as np
@@ -19,7 +20,7 @@ from galmorph.data.dataset import prepare
 from galmorph.data.denoise import denoise
 from galmorph.data.images import decode_image
 from galmorph.edge import labelled
-from galmorph.edge.training import log_model
+from galmorph.edge.logged_model import log_model
 from galmorph.evaluation.metrics import COLUMNS
 from galmorph.models.architectures import build
 from galmorph.models.layers import with_probability
@@ -27,6 +28,7 @@ from galmorph.models.predict import predict_logits
 from galmorph.models.recipe import Recipe
 from galmorph.models.saved import ModelFacts, load_model, save_model
 from galmorph.params import MedianParams, PreprocessParams
+from tests.registered import register_params
 
 SMALL = PreprocessParams(crop=0.5, image_size=24)
 #: Suffix, mode and size of the images: whatever `data/images.py` reads.
@@ -295,7 +297,7 @@ def test_a_missing_model_is_named(score, given):
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory, model, facts):
+def store(tmp_path_factory, model, facts, params):
     """The folder of the store, a client, and the version."""
     folder = tmp_path_factory.mktemp("store")
     before = mlflow.get_tracking_uri()
@@ -303,8 +305,9 @@ def store(tmp_path_factory, model, facts):
     client = mlflow.MlflowClient()
     client.create_experiment("galmorph", artifact_location=(folder / "artifacts").as_uri())
     mlflow.set_experiment("galmorph")
+    example = cv2.imencode(".png", np.arange(1200, dtype=np.uint8).reshape(20, 20, 3))[1].tobytes()
     with mlflow.start_run() as run:
-        source = log_model(model / "model.keras", facts, np.zeros((1, 24, 24, 3), np.uint8))
+        source = log_model(model / "model.keras", facts, example, register_params(params))
     client.create_registered_model("galmorph")
     digest = storage.digest_file(model / "model.keras")
     made = client.create_model_version("galmorph", source, run.info.run_id, tags={"model_digest": digest})

@@ -1,0 +1,1 @@
+"""Whether a registered version may become the champion: tables and numbers in, a decision with its reasons out."""
