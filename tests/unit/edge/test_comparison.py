@@ -26,7 +26,13 @@ COMPARE = CompareStageParams.model_validate(
     {
         "compare": {**VALUES["compare"], "mistakes": 4},
         "evaluate": {**VALUES["evaluate"], "bootstrap": 50},
-        "register": {"model": "galmorph", "architecture": "any", "alias": "challenger"},
+        "register": {
+            "model": "galmorph",
+            "architecture": "any",
+            "alias": "challenger",
+            "batch_size": 8,
+            "max_pixels": 10_000,
+        },
         "experiments": {
             name: {"architecture": "regularised_cnn", "variant": variant, "phases": ["scratch"], "overrides": {}}
             for name, variant in ((RAW, "raw"), (MEDIAN, "median"))

@@ -89,7 +89,13 @@ def compare_params(
         {
             "compare": {**values["compare"], "select_by": select_by},
             "evaluate": {**values["evaluate"], "bootstrap": 500},
-            "register": {"model": "galmorph", "architecture": architecture, "alias": "challenger"},
+            "register": {
+                "model": "galmorph",
+                "architecture": architecture,
+                "alias": "challenger",
+                "batch_size": 8,
+                "max_pixels": 10_000,
+            },
             "experiments": {
                 name: {
                     "architecture": "resnet50" if "resnet50" in name else "regularised_cnn",

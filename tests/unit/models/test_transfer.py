@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from galmorph.errors import ModelError
-from galmorph.explain.grad_cam import convolutions
+from galmorph.explain.graph import convolutions
 from galmorph.models import saved
 from galmorph.models.architectures import build
 from galmorph.models.batch_norm import recalibrate
