@@ -51,6 +51,7 @@ from galmorph.params.preparation import (
     ValidateParams,
     WaveletParams,
 )
+from galmorph.params.serving import BatchParams, DriftParams, LimitParams, ServeParams, ServiceParams
 from galmorph.params.training import (
     AugmentationParams,
     CnnParams,
@@ -88,6 +89,7 @@ __all__ = [
     "AugmentationParams",
     "Band",
     "Baseline",
+    "BatchParams",
     "BilateralParams",
     "Choices",
     "CnnParams",
@@ -98,6 +100,7 @@ __all__ = [
     "DenoiseParams",
     "DenoiserParams",
     "DiscType",
+    "DriftParams",
     "EvaluateParams",
     "ExperimentParams",
     "ExplainParams",
@@ -112,6 +115,7 @@ __all__ = [
     "IntegratedGradientsParams",
     "Label",
     "LimeParams",
+    "LimitParams",
     "LossParams",
     "LuptonParams",
     "MedianParams",
@@ -135,6 +139,8 @@ __all__ = [
     "ScoreParams",
     "Search",
     "Section",
+    "ServeParams",
+    "ServiceParams",
     "ShortcutParams",
     "SimulateParams",
     "SkyField",

@@ -19,6 +19,7 @@ from galmorph.params.evaluation import (
 )
 from galmorph.params.explanation import ExplainParams
 from galmorph.params.preparation import DenoiseParams, SplitParams, ValidateParams
+from galmorph.params.serving import ServeParams
 from galmorph.params.training import ExperimentParams, PreprocessParams, TrainParams, TrainStageParams
 from galmorph.params.tuning import TuneParams
 
@@ -40,6 +41,7 @@ class Params(Section):
     robustness: RobustnessParams
     explain: ExplainParams
     register_: Annotated[RegisterParams, Field(alias="register")]
+    serve: ServeParams
     tune: TuneParams
 
 
