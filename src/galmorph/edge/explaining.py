@@ -12,7 +12,8 @@ from galmorph import tracking
 from galmorph.data.dataset import prepare, to_frame
 from galmorph.edge.training import MODEL_FILE
 from galmorph.explain.attention_rollout import AttentionRollout
-from galmorph.explain.grad_cam import GradCam, convolutions
+from galmorph.explain.grad_cam import GradCam
+from galmorph.explain.graph import convolutions
 from galmorph.explain.report import data_url, png, render
 from galmorph.explain.sample import choose_sample
 from galmorph.explain.sheet import KINDS, Explained, panel, sheet

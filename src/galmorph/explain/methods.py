@@ -6,12 +6,17 @@ import keras
 
 from galmorph.explain.attention_rollout import AttentionRollout
 from galmorph.explain.base import Explainer
-from galmorph.explain.grad_cam import GradCam, convolutions
+from galmorph.explain.grad_cam import GradCam, GradCamPlusPlus, GradCamTv
+from galmorph.explain.graph import convolutions
 from galmorph.params import ExplainParams, Method
 
 #: How each method is made; they need the model, and their own part of the parameters.
 METHODS: Mapping[Method, Callable[[keras.Model, ExplainParams], Explainer]] = {
     "grad_cam": lambda model, params: GradCam(model, params.grad_cam.layer, params.batch_size),
+    "grad_cam_tv": lambda model, params: GradCamTv(
+        model, params.grad_cam.layer, params.grad_cam.tv_weight, params.batch_size
+    ),
+    "grad_cam_plus_plus": lambda model, params: GradCamPlusPlus(model, params.grad_cam.layer, params.batch_size),
     "attention_rollout": lambda model, params: AttentionRollout(model, params.batch_size),
 }
 #: What needs a convolution, and what needs attention.

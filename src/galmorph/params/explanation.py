@@ -57,7 +57,7 @@ class ActivationsParams(Section):
     Attributes
     ----------
     layers
-        These, by name; none: the `first` and the `last` so many.
+        These layers, by name; none: the `first` and the `last` so many convolutions.
     filters
         At most so many of a layer are drawn; all are counted.
     """
@@ -74,7 +74,7 @@ class GradCamParams(Section):
     Attributes
     ----------
     layer
-        Name of the convolution; None: the last one.
+        Name of a convolution, or of an activation after one; None: the last convolution, after the ReLU that follows.
     tv_weight
         Of the total-variation denoised version, for maps in [0, 1].
     """
