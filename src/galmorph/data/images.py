@@ -44,7 +44,7 @@ _DEPTHS = (1, 2, 4, 8, 16)
 _MIN_IS_BLACK, _RGB = 1, 2  # TIFF's PhotometricInterpretation
 _UNSIGNED = 1  # TIFF's SampleFormat
 
-#: To hold while in `quiet`: `warnings.catch_warnings` changes the filters of the whole process, so one thread at a time.
+#: Held around `warnings.catch_warnings`, which changes the filters of the whole process: one thread at a time.
 PARSING = threading.Lock()
 
 
@@ -106,8 +106,8 @@ def decode_image(content: bytes, name: str, max_pixels: int) -> DecodedImage:
     TooManyPixelsError
         When the image is larger than `max_pixels`.
     ImageError
-        When the file is empty, not an image, truncated or damaged, animated or of several pages (nothing says which of them is the galaxy), or of a kind that has no defined white (32-bit, floating
-        point, signed, 12-bit).
+        When the file is empty, not an image, truncated or damaged, animated or of several pages (nothing says which of
+        them is the galaxy), or of a kind that has no defined white (32-bit, floating point, signed, 12-bit).
     """
     if not content:
         raise ImageError(f"{name}: the file is empty (0 bytes). Copy it again from where it came from.")

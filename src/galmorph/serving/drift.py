@@ -1,4 +1,4 @@
-"""Are the images of the service like those that the model was tested on?"""
+"""Whether the images of the service are like those that the model was tested on."""
 
 import threading
 import time

@@ -20,6 +20,12 @@ def shown_name(name: str | None, number: int) -> str:
     return text[-_MAX_NAME:] or f"image {number}"
 
 
+def media_type(content: bytes) -> str:
+    """Return the media type of an image file's content."""
+    known = {_PNG: "image/png", _JPEG: "image/jpeg", _FITS: "image/fits"}
+    return next((kind for magic, kind in known.items() if content.startswith(magic)), "application/octet-stream")
+
+
 def decode_upload(content: bytes, name: str, params: ServiceParams) -> np.ndarray:
     """Decode an uploaded PNG, JPEG or FITS file.
 

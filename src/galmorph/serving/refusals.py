@@ -1,5 +1,6 @@
 """What the service says when it does not answer: a status, a reason that metrics count by, and a text that helps."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from starlette.exceptions import HTTPException
@@ -54,8 +55,15 @@ class RefusedError(HTTPException):
         One of `Reason`.
     status_code, detail
         Of the response: the status, and the text.
+    counted
+        Whether metrics have it already.
     """
 
-    def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(STATUS[reason], message)
+    counted = False
+
+    def __init__(
+        self, reason: Reason, message: str, status: int | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Refuse; `status` stands in for the reason's own, where the framework knows better."""
+        super().__init__(status or STATUS[reason], message, headers)
         self.reason: Reason = reason

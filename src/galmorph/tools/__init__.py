@@ -7,7 +7,7 @@ point of its name.
 
 from types import ModuleType
 
-from galmorph.tools import finetune, profile, score, tune
+from galmorph.tools import finetune, profile, score, serve, tune
 
 #: In the order of `galmorph --help`.
-TOOLS: tuple[ModuleType, ...] = (profile, finetune, score, tune)
+TOOLS: tuple[ModuleType, ...] = (profile, finetune, score, tune, serve)
