@@ -5,6 +5,7 @@ three planes are the bands g, i and H, in order of wavelength, and become a colo
 each band scaled by its own sky noise, for its unit is not known; one plane becomes a grey image in the same way.
 """
 
+import math
 import warnings
 from collections.abc import Mapping
 from io import BytesIO
@@ -93,22 +94,24 @@ def _header(content: bytes, name: str) -> tuple[dict[str, Any], int]:
 
 def _planes(header: Mapping[str, Any], name: str, max_pixels: int) -> tuple[int, int, int]:
     """Return planes, rows and columns; axes of length 1 do not count."""
-    axes = [header.get(f"NAXIS{axis}") for axis in range(1, min(header.get("NAXIS") or 0, 9) + 1)]
-    if not all(type(axis) is int and axis > 0 for axis in axes):
+    count = header.get("NAXIS")
+    axes = [header.get(f"NAXIS{axis}") for axis in range(1, min(count, 9) + 1)] if isinstance(count, int) else []
+    lengths = [axis for axis in axes if type(axis) is int and axis > 0]  # a logical T is an int to Python
+    if len(lengths) < len(axes):
         raise ImageError(f"{name}: the FITS header gives no sizes. Received: {axes}")
-    if np.prod([float(axis) for axis in axes[:2]]) > max_pixels:
+    if math.prod(lengths[:2]) > max_pixels:
         raise TooManyPixelsError(
             f"{name}: larger than the {max_pixels:,} pixels of max_pixels, so it was not decoded. "
-            f"Received: {axes[0]} x {axes[1]} pixels"
+            f"Received: {' x '.join(map(str, lengths[:2]))} pixels"
         )
-    while len(axes) > 2 and axes[-1] == 1:
-        axes.pop()
-    if len(axes) not in (2, 3) or (len(axes) == 3 and axes[2] != 3):
+    while len(lengths) > 2 and lengths[-1] == 1:
+        lengths.pop()
+    if len(lengths) not in (2, 3) or lengths[2:] not in ([], [3]):
         raise ImageError(
             f"{name}: the primary array must be one plane, or three (g, i, H). Save the galaxy's image there. "
-            f"Received: {' x '.join(map(str, axes)) or 'no array'}"
+            f"Received: {' x '.join(map(str, lengths)) or 'no array'}"
         )
-    return (3 if len(axes) == 3 else 1, axes[1], axes[0])
+    return 3 if len(lengths) == 3 else 1, lengths[1], lengths[0]
 
 
 def _dtype(header: Mapping[str, Any], name: str) -> np.dtype:
@@ -119,13 +122,13 @@ def _dtype(header: Mapping[str, Any], name: str) -> np.dtype:
 
 
 def _values(content: bytes, start: int, planes: tuple[int, int, int], dtype: np.dtype, name: str) -> np.ndarray:
-    needed = int(np.prod(planes)) * dtype.itemsize
+    needed = math.prod(planes) * dtype.itemsize
     if len(content) - start < needed:
         raise ImageError(
             f"{name}: the FITS file is cut off: {needed:,} bytes of data announced. "
             f"Received: {max(len(content) - start, 0):,}"
         )
-    return np.frombuffer(content, dtype, int(np.prod(planes)), start).reshape(planes)
+    return np.frombuffer(content, dtype, math.prod(planes), start).reshape(planes)
 
 
 def _light(stored: np.ndarray, header: Mapping[str, Any]) -> np.ndarray:

@@ -129,8 +129,10 @@ def _add_answers(app: FastAPI) -> None:
     @app.post(
         "/v1/explanations",
         response_model=contract.Explanation,
-        responses={200: {"content": {"image/png": {}}, "description": "JSON, or the overlay where PNG is accepted."}}
-        | _PROBLEMS,
+        responses={
+            **_PROBLEMS,
+            200: {"content": {"image/png": {}}, "description": "JSON, or the overlay where PNG is accepted."},
+        },
     )
     async def explanations(
         request: Request,

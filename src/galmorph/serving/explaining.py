@@ -124,9 +124,10 @@ def numbers(
     blank_channels, accuracy, verdicts
         As `Numbers` has them.
     """
-    evidence = drawn and Evidence(
-        METHOD, drawn.empty, drawn.galaxy, drawn.neighbours, drawn.sky, drawn.uniform, drawn.pointing
-    )
+    evidence = None
+    if drawn is not None:
+        shares = (drawn.galaxy, drawn.neighbours, drawn.sky, drawn.uniform)
+        evidence = Evidence(METHOD, drawn.empty, *shares, drawn.pointing)
     return Numbers(
         predicted=label,
         p_elliptical=float(p_elliptical[0]),

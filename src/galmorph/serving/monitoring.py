@@ -125,7 +125,7 @@ class Monitor:
         if SHARED not in os.environ:
             return generate_latest(self.registry)
         together = CollectorRegistry()
-        MultiProcessCollector(together)
+        MultiProcessCollector(together)  # type: ignore[no-untyped-call]
         return generate_latest(together)
 
 
@@ -136,4 +136,4 @@ def forget_the_dead() -> None:
     for file in Path(os.environ[SHARED]).glob("gauge_live*_*.db"):
         process = file.stem.rpartition("_")[2]
         if process.isdigit() and not psutil.pid_exists(int(process)):
-            mark_process_dead(int(process))
+            mark_process_dead(int(process))  # type: ignore[no-untyped-call]

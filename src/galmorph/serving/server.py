@@ -58,7 +58,8 @@ def app() -> FastAPI:
     params = ServiceParams.model_validate(json.loads(os.environ[_PARAMS]))
     ImpatientProtocol.patience = params.serve.limits.header_seconds
     write_json_lines()
-    disable_created_metrics()  # a second series for each counter, that nobody asks for
+    # A second series for each counter, that nobody asks for.
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     return create_app(params, None if params.serve.keys is None else read_keys(Path(params.serve.keys).expanduser()))
 
 

@@ -114,6 +114,7 @@ async function introduce() {
     at("key-box").hidden = response === null || response.status !== 401;
     return;
   }
+  at("key-box").hidden = true;
   const model = await response.json();
   const facts = [
     ["Model", model.name],
@@ -151,7 +152,10 @@ at("file").addEventListener("change", (event) => {
   const [file] = event.target.files;
   if (file) explain(file, file.name);
 });
-at("key").addEventListener("change", introduce);
+at("key-box").addEventListener("submit", (event) => {
+  event.preventDefault();
+  introduce();
+});
 at("opacity").addEventListener("input", opacity);
 for (const choice of document.querySelectorAll("input[name=label]")) {
   choice.addEventListener("change", () => given && explain(given.blob, given.name, choice.value));
