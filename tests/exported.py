@@ -1,8 +1,11 @@
 """A small model, exported as `galmorph register` does, and cutouts to ask it about."""
 
+import io
 from pathlib import Path
 
+import cv2
 import numpy as np
+from PIL import Image
 
 from galmorph.params import Params, PreprocessParams
 
@@ -19,6 +22,18 @@ def cutout(seed: int, side: int = 96, brightness: float = 150.0) -> np.ndarray:
         brightness * np.exp(-np.hypot(y, x / random.uniform(0.5, 1)) / radius)[..., None] * random.uniform(0.7, 1, 3)
     )
     return np.clip(np.rint(light + random.normal(12, 3, (side, side, 3))), 0, 255).astype(np.uint8)
+
+
+def png(image: np.ndarray) -> bytes:
+    """The PNG file of an RGB image."""
+    return bytes(cv2.imencode(".png", image[..., ::-1])[1])
+
+
+def jpeg(image: np.ndarray) -> bytes:
+    """The JPEG file of an RGB image."""
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "JPEG", quality=95)
+    return stream.getvalue()
 
 
 def export_small(
