@@ -185,7 +185,8 @@ def registry(tmp_path_factory):
     def start():
         command = [
             sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-            "--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "artifacts"),
+            "--backend-store-uri", f"sqlite:///{folder}/mlflow.db",
+            "--artifacts-destination", str(folder / "artifacts"),
         ]  # fmt: skip
         with (folder / "log").open("w") as log:
             running_now.append(subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True))
