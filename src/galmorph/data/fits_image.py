@@ -57,10 +57,10 @@ def decode_fits(content: bytes, name: str, max_pixels: int, params: CutoutsParam
     """
     header, start = _header(content, name)
     planes = _planes(header, name, max_pixels)
-    if header["BITPIX"] == 8 and not {"BSCALE", "BZERO", "BLANK"} & set(header):
+    if header.get("BITPIX") == 8 and not {"BSCALE", "BZERO", "BLANK"} & set(header):
         values = _values(content, start, planes, np.dtype(np.uint8), name)
         return np.ascontiguousarray(np.broadcast_to(values, (3, *planes[1:])).transpose(1, 2, 0)[::-1])
-    values = _light(_values(content, start, planes, _dtype(header, name), name), header)
+    values = _light(_values(content, start, planes, _dtype(header, name), name), header, name)
     if not np.isfinite(values).any():
         raise ImageError(f"{name}: no pixel has a value. Received: {' x '.join(map(str, planes))} values, none finite")
     known = [plane if _holds_light(plane) else None for plane in values]
@@ -131,13 +131,14 @@ def _values(content: bytes, start: int, planes: tuple[int, int, int], dtype: np.
     return np.frombuffer(content, dtype, math.prod(planes), start).reshape(planes)
 
 
-def _light(stored: np.ndarray, header: Mapping[str, Any]) -> np.ndarray:
+def _light(stored: np.ndarray, header: Mapping[str, Any], name: str) -> np.ndarray:
     """Apply BSCALE, BZERO and BLANK; what is not finite, or too large for a float32 to square, has no value."""
-    scale, zero = (header.get(key, value) for key, value in (("BSCALE", 1.0), ("BZERO", 0.0)))
-    if not all(isinstance(number, (int, float)) for number in (scale, zero)):
-        scale, zero = 1.0, 0.0
+    try:
+        scale, zero = float(header.get("BSCALE", 1.0)), float(header.get("BZERO", 0.0))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ImageError(f"{name}: BSCALE and BZERO must be numbers. Received: {error}") from error
     with np.errstate(over="ignore", invalid="ignore"):
-        values = stored.astype(np.float64) * float(scale) + float(zero)
+        values = stored.astype(np.float64) * scale + zero
     if stored.dtype.kind in "iu" and "BLANK" in header:
         values[stored == header["BLANK"]] = np.nan
     values[~(np.abs(values) < 1e15)] = np.nan
