@@ -16,6 +16,7 @@ from galmorph.explain.closed_form import class_weights, grad_cam_outputs
 from galmorph.explain.graph import convolutions
 from galmorph.models.saved import ModelFacts, uncompiled
 from galmorph.quiet import openvino
+from galmorph.serving.exact_input import with_exact_input
 from galmorph.serving.exported import DIGESTS, FACTS, GRAPH, ExportFacts, digests
 from galmorph.storage import output_folder, write_json
 
@@ -93,7 +94,7 @@ def export(
         layer=class_weights(plain, layer).layer if drawn else None,
     )
     with output_folder(folder) as out:
-        write_graph(whole, out)
+        write_graph(with_exact_input(whole), out)
         _check_agreement(whole, out)
         write_json(out / FACTS, exported.model_dump(mode="json"))
         for name, source in shown.items():
