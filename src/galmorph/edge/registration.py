@@ -8,6 +8,7 @@ import numpy as np
 
 from galmorph import tracking
 from galmorph.data.dataset import POSITIVE
+from galmorph.edge.exporting import export_version
 from galmorph.edge.training import MODEL_FILE, log_model
 from galmorph.models.saved import ModelFacts, load_facts
 from galmorph.params import RegisterParams
@@ -56,6 +57,7 @@ def register_best(
         mlflow.log_artifacts(str(explanation), "explanations")
         mlflow.log_dict(best, "best.json")
         version = register_version(params.model, active.info.run_id, source, tags, params.alias)
+        tags |= export_version(version, file, None, evaluation, explanation, None, ())
     return {
         "model": params.model,
         "version": int(version.version),

@@ -15,18 +15,16 @@ from galmorph.cpu import FACTS as CPU_FACTS
 from galmorph.cpu import cpu_has_bfloat16
 from galmorph.data.dataset import POSITIVE, prepare
 from galmorph.data.denoise import denoise
-from galmorph.errors import ModelError, ParamsError
+from galmorph.errors import ModelError
 from galmorph.params import DenoiserParams, Label, TvParams, WaveletParams
-from galmorph.quiet import openvino
-from galmorph.serving.exported import GRAPH, WEIGHTS, ExportFacts, checked_facts
+from galmorph.serving.exported import ExportFacts, checked_facts
+from galmorph.serving.graph import Precision, chosen_precision, compiled_graph
 from galmorph.serving.source import fetched
 
 __all__ = ["Answers", "ExportFacts", "Precision", "Runtime", "empty", "load"]
 
-Precision = Literal["auto", "f32", "bf16"]
-
-#: Images of one request to OpenVINO: more are no faster, and need more memory.
-_CHUNK = 32
+#: Most images of one request to OpenVINO: more are no faster, and need more memory.
+_MOST = 32
 
 
 @dataclass(frozen=True)
@@ -102,12 +100,12 @@ class Runtime:
         self.facts = checked_facts(folder)
         _check_denoiser(folder, self.facts.denoiser)
         self.precision = chosen_precision(precision, cpu_has_bfloat16(CPU_FACTS))
-        compiled = _compiled(folder, self.facts, self.precision, threads)
-        count = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+        compiled = compiled_graph(folder, self.facts, self.precision, threads)
+        self._streams = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self._map_shape = tuple(compiled.output(1).partial_shape.get_max_shape())[1:] if self.facts.heat_maps else ()
         # A request is one thread's at a time; whoever finds none waits.
         self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        for _ in range(count):
+        for _ in range(self._streams):
             self._idle.put(compiled.create_infer_request())
 
     def answer(self, images: np.ndarray, *, maps: bool) -> Answers:
@@ -116,7 +114,8 @@ class Runtime:
         Parameters
         ----------
         images
-            `(N, S, S, 3)` uint8 RGB, as `prepare` makes them; any N. An image's answer does not depend on the others.
+            `(N, S, S, 3)` uint8 RGB, as `prepare` makes them; any N. An image's answer does not depend on the others,
+            but for the last digits of the precision.
         maps
             Whether heat maps are wanted. A model that has none gives none; `facts.heat_maps` tells.
 
@@ -144,6 +143,12 @@ class Runtime:
             if coarse is not None:
                 coarse[part] = outputs[1].data
         return Answers(p_elliptical, coarse)
+
+    def warm_up(self) -> None:
+        """Answer black images of every size that `answer` works in: the first of a size takes longer than the next."""
+        size = self.facts.preprocess.image_size
+        for power in range(_MOST.bit_length()):
+            self.answer(np.zeros((self._streams << power, size, size, 3), np.uint8), maps=False)
 
     def labels(self, p_elliptical: np.ndarray) -> list[Label]:
         """Return the label of each probability."""
@@ -177,8 +182,7 @@ class Runtime:
         """Yield each chunk's place and OpenVINO's tensors, good until the next one; several are computed at a time."""
         running: deque[tuple[slice, Any]] = deque()
         try:
-            for start in range(0, len(images), _CHUNK):
-                part = slice(start, start + _CHUNK)
+            for part in parts(len(images), self._streams):
                 try:
                     request = self._idle.get(block=not running)
                 except queue.Empty:
@@ -195,6 +199,37 @@ class Runtime:
                 with contextlib.suppress(RuntimeError):  # told already, if it is the one that failed
                     request.wait()
                 self._idle.put(request)
+
+
+def parts(images: int, streams: int) -> Iterator[slice]:
+    """Cut images into pieces that are computed side by side.
+
+    Their sizes are powers of two: OpenVINO prepares itself for every new size, which takes a tenth of a second with
+    resnet50, and so meets few.
+
+    Parameters
+    ----------
+    images
+        How many there are.
+    streams
+        How many pieces are computed at a time.
+
+    Yields
+    ------
+    slice
+        In order, none missing.
+    """
+    most = min(_MOST, _power_of_two(max(1, images // streams)))
+    start = 0
+    while start < images:
+        size = min(most, _power_of_two(images - start))
+        yield slice(start, start + size)
+        start += size
+
+
+def _power_of_two(number: int) -> int:
+    """Return the largest that is no larger than a positive number."""
+    return 1 << (number.bit_length() - 1)
 
 
 def _waited_for(part: slice, request: Any) -> tuple[slice, Any]:
@@ -221,52 +256,6 @@ def load(source: str, cache: Path) -> Runtime:
         As `galmorph.serving.source.fetched`.
     """
     return Runtime(fetched(source, cache), "auto", None)
-
-
-def chosen_precision(asked: Precision, bfloat16: bool) -> Literal["f32", "bf16"]:
-    """Decide in which precision to compute.
-
-    Raises
-    ------
-    ParamsError
-        When bf16 is asked for and the CPU does not have it: emulated, it is slower than f32 and no more accurate.
-    """
-    if asked == "bf16" and not bfloat16:
-        raise ParamsError(
-            "precision: this CPU has no bfloat16 instructions (AVX512-BF16 or AMX). Choose f32 or auto. Received: bf16"
-        )
-    if asked == "auto":
-        return "bf16" if bfloat16 else "f32"
-    return asked
-
-
-def _compiled(folder: Path, facts: ExportFacts, precision: Literal["f32", "bf16"], threads: int | None) -> Any:
-    """Read and compile the graph, and hold it against the facts."""
-    core = openvino().Core()
-    try:
-        graph = core.read_model(folder / GRAPH, folder / WEIGHTS)
-        _check_graph(folder, graph, facts)
-        options = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "THROUGHPUT"}
-        if threads is not None:
-            options["INFERENCE_NUM_THREADS"] = str(threads)
-        return core.compile_model(graph, "CPU", options)
-    except RuntimeError as error:
-        raise ModelError(
-            f"{folder / GRAPH}: OpenVINO cannot load it. Export the model again, by the OpenVINO of this machine or an "
-            f"older one. Received: {str(error)[:300]}"
-        ) from error
-
-
-def _check_graph(folder: Path, graph: Any, facts: ExportFacts) -> None:
-    size = facts.preprocess.image_size
-    shapes = [str(port.get_partial_shape()) for port in (*graph.inputs, *graph.outputs)]
-    kind = graph.inputs[0].get_element_type().get_type_name()
-    if shapes[0] != f"[?,{size},{size},3]" or kind != "u8" or len(graph.outputs) != 1 + facts.heat_maps:
-        raise ModelError(
-            f"{folder / GRAPH}: must take [?,{size},{size},3] u8 and give p_elliptical"
-            f"{' and grad_cam' if facts.heat_maps else ''}, as facts.json says. Export the model again. "
-            f"Received: {' '.join(shapes)}, {kind}"
-        )
 
 
 def _check_denoiser(folder: Path, denoiser: DenoiserParams | None) -> None:

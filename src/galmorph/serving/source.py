@@ -131,13 +131,18 @@ def fetched(source: str, cache: Path) -> Path:
     folder = cache / f"{quote(version.name, safe='')}-{version.version}-{fingerprint(version.digest)[:12]}"
     if not folder.is_dir():
         _fetch(version, version.export, folder)
+    else:
+        _check_digest(version, folder, f"Remove {folder}, and it is fetched again")
+    return folder
+
+
+def _check_digest(version: Registered, folder: Path, remedy: str) -> None:
     digest = digest_file(folder / DIGESTS) if (folder / DIGESTS).is_file() else None
     if digest != version.digest:
         raise ModelError(
-            f"{folder}: not what {version.source} was registered with ({version.digest}). Remove the folder, and "
-            f"register the model again if that does not help. Received: {digest}"
+            f"{version.source}: what is in {folder.name} is not what was registered ({version.digest}). {remedy}. "
+            f"Received: {digest}"
         )
-    return folder
 
 
 def _fetch(version: Registered, export: str, folder: Path) -> None:
@@ -155,6 +160,7 @@ def _fetch(version: Registered, export: str, folder: Path) -> None:
                     f"{version.source}: its export cannot be fetched ({uri}). Check that the server serves artifacts, "
                     f"or that their store can be reached from here. Received: {error}"
                 ) from error
+            _check_digest(version, came, "Try again, and register the model again if that does not help")
             _moved(came, folder)
 
 
