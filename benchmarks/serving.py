@@ -181,6 +181,8 @@ def main() -> None:
             new_model(options.size, file)
         uri, prepared = prepare_both(file.resolve(), folder)
         files = cutouts(32)
+        # MLflow starts `uvicorn` by its name.
+        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
         ports = {"galmorph serve": free_port(), "mlflow models serve": free_port()}
         commands = {
@@ -216,7 +218,7 @@ def main() -> None:
 
 
 def theirs(port: int, files: list[bytes], prepared: Callable[[bytes], np.ndarray]) -> list[tuple[bytes, str]]:
-    """Make the requests that MLflow's server takes: base64 of the file, or where it takes arrays only, the prepared one.
+    """Make the requests that MLflow's server takes: base64 of the file, or where it takes arrays only, the prepared.
 
     Then the client has done the decoding, which counts for MLflow.
     """
