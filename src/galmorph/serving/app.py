@@ -17,8 +17,9 @@ from galmorph.serving.intake import media_type, shown_name
 from galmorph.serving.keys import Keys
 from galmorph.serving.logs import request_id
 from galmorph.serving.monitoring import Monitor, forget_the_dead
+from galmorph.serving.presenting import model_of
 from galmorph.serving.refusals import STATUS, Reason, RefusedError
-from galmorph.serving.service import Service, model_of
+from galmorph.serving.service import Service
 from galmorph.serving.shell import Shell
 
 #: The page's files, and what they are.

@@ -70,7 +70,9 @@ class Monitor:
             "drift_psi_expected", "What the index is on average without any drift.", ("quantity",), **latest
         )
         self.drift_images = Gauge("drift_images", "Images that the index is taken over.", **latest)
-        self.ready = Gauge("ready", "1 while there is a model to answer with.", **{**into, "multiprocess_mode": "min"})
+        self.ready = Gauge(
+            "ready", "1 while there is a model to answer with.", **{**into, "multiprocess_mode": "livemin"}
+        )
         self.model = Gauge("model_info", "1 for the model that answers.", ("model", "experiment", "data"), **latest)
         self.created = Gauge("model_created_timestamp_seconds", "When the model was registered.", **latest)
         self.loaded = Gauge("model_loaded_timestamp_seconds", "When this model took over.", **latest)

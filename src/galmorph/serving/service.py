@@ -1,7 +1,7 @@
 """The work of the service: uploads in, answers out. Nothing here knows a route or a header."""
 
 import asyncio
-import base64
+import contextvars
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,18 +10,15 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from galmorph.data.dataset import crop_box
-from galmorph.explain.reason import paragraph, reasons
 from galmorph.params import Label, ServiceParams
 from galmorph.serving import contract
 from galmorph.serving.batching import Answer, Batcher, BusyError, Reservation
 from galmorph.serving.champion import Champion, ChampionWatch
 from galmorph.serving.drift import DriftWatch
-from galmorph.serving.explaining import METHOD, TURNS, HeatMap, heat_map, numbers, turned
+from galmorph.serving.explaining import TURNS, turned
 from galmorph.serving.intake import decode_upload
-from galmorph.serving.logs import request_id
 from galmorph.serving.monitoring import Monitor
-from galmorph.serving.pictures import captioned, heat_layer, laid_over, png
+from galmorph.serving.presenting import Explained, answer_of, present
 from galmorph.serving.refusals import RefusedError
 
 log = logging.getLogger(__name__)
@@ -33,14 +30,6 @@ class Upload(Protocol):
 
     async def read(self) -> bytes:
         """Return the whole of it."""
-
-
-@dataclass(frozen=True)
-class Explained:
-    """An explanation, and the picture of it: a PNG."""
-
-    explanation: contract.Explanation
-    picture: bytes
 
 
 @dataclass(frozen=True)
@@ -160,7 +149,7 @@ class Service:
             with self._reserve(TURNS) as place:
                 taken = await self._take(champion, name, upload, denoised)
                 answer = await place.answer(champion.runtime, turned(taken.prepared), maps=True)
-            result = await self._in_thread(self._explained, champion, name, taken, answer, label)
+            result = await self._in_thread(self._present, champion, name, taken, answer, label)
         self._answers(champion, answer.p_elliptical[:1], [taken.prepared])
         return result
 
@@ -184,7 +173,9 @@ class Service:
             return await self._in_thread(take)
 
     async def _in_thread(self, work: Callable[..., Result], *arguments: object) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: work(*arguments))
+        # With the request's id, that log lines and answers carry.
+        here = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: here.run(work, *arguments))
 
     def _answers(
         self, champion: Champion, p_elliptical: np.ndarray, prepared: Sequence[np.ndarray]
@@ -193,59 +184,19 @@ class Service:
         facts = champion.runtime.facts
         answers = []
         for p, label, image in zip(p_elliptical.tolist(), champion.runtime.labels(p_elliptical), prepared, strict=True):
-            near = abs(p - facts.threshold) < self.params.serve.near_threshold
-            self.monitor.answered(facts.name, label, p, near)
-            answers.append(contract.Answer(p_elliptical=p, label=label, near_threshold=near))
+            answer = answer_of(p, label, facts.threshold, self.params.serve.near_threshold)
+            self.monitor.answered(facts.name, label, p, answer.near_threshold)
+            answers.append(answer)
             if champion is self.watch.current and self._drift.due():
                 self._threads.submit(self._drift.see, image, p)
         return answers
 
-    def _explained(
-        self, champion: Champion, name: str, taken: _Taken, answer: Answer, label: Label | None
-    ) -> Explained:
-        facts, p = champion.runtime.facts, answer.p_elliptical
-        predicted = champion.runtime.labels(p[:1])[0]
-        explained = label or predicted
-        height, width = taken.cutout.shape[:2]
-
-        def drawn_for(which: Label) -> HeatMap | None:
-            return None if answer.maps is None else heat_map(taken.cutout, answer.maps[0], which, facts.preprocess)
-
-        own = drawn_for(predicted)
-        drawn = own if explained == predicted else drawn_for(explained)
-        if drawn is not None:
+    def _present(self, champion: Champion, name: str, taken: _Taken, answer: Answer, label: Label | None) -> Explained:
+        explained = present(champion, name, taken.cutout, answer, label, self.params)
+        drawn = explained.explanation.heat_map
+        if drawn.available:
             self.monitor.mapped(drawn.empty, drawn.galaxy)
-        blank = int((taken.cutout.std((0, 1)) < self.params.blank_contrast).sum())
-        known = numbers(p, facts.threshold, predicted, own, blank, champion.accuracy, champion.verdicts)
-        text = _map_text(drawn, explained, facts.architecture)
-        layer = None
-        over = taken.cutout
-        if drawn is not None and not drawn.empty:
-            layer = heat_layer(drawn.frame, crop_box(height, width, facts.preprocess))
-            over = laid_over(taken.cutout, layer, self.params.serve.opacity)
-        near = abs(float(p[0]) - facts.threshold) < self.params.serve.near_threshold
-        heading = f"{predicted}, p(Elliptical) = {p[0]:.3f}, by {facts.name} ({facts.experiment})"
-        picture = png(captioned(over, [heading, text]))
-        shares = {share: getattr(drawn, share, None) for share in ("galaxy", "neighbours", "sky", "uniform")}
-        explanation = contract.Explanation(
-            model=model_of(champion),
-            name=name,
-            answer=contract.Answer(p_elliptical=float(p[0]), label=predicted, near_threshold=near),
-            explained=explained,
-            heat_map=contract.HeatMapFacts(
-                available=drawn is not None,
-                empty=drawn is not None and drawn.empty,
-                text=text,
-                layer=None if layer is None else _data_url(png(layer)),
-                overlay=None if layer is None else _data_url(png(over)),
-                **shares,
-            ),
-            cutout=_data_url(png(taken.cutout)),
-            reason=paragraph(known),
-            reasons=[contract.Part(heading=part.heading, text=part.text) for part in reasons(known)],
-            request_id=request_id.get(),
-        )
-        return Explained(explanation, picture)
+        return explained
 
     async def _compare(self) -> None:
         while True:
@@ -277,29 +228,9 @@ class _WithinTime:
             ) from error
 
 
-def model_of(champion: Champion) -> contract.Model:
-    """Say which model answers."""
-    facts = champion.runtime.facts
-    return contract.Model(**{name: getattr(facts, name) for name in contract.Model.model_fields})
-
-
 def _error(error: object) -> contract.Error:
     assert isinstance(error, RefusedError)
     return contract.Error(reason=error.reason, message=str(error.detail))
-
-
-def _map_text(drawn: HeatMap | None, label: Label, architecture: str) -> str:
-    if drawn is None:
-        return f"No live heat map is to be had from a {architecture}: it has no convolutions to make one of."
-    if drawn.empty:
-        return (
-            f"The heat map for {label} is empty: nothing in the picture speaks for {label}, all evidence is against it."
-        )
-    return f"{METHOD} for {label}: brighter is more evidence, scaled to the map's own maximum."
-
-
-def _data_url(image: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(image).decode()}"
 
 
 def _say_why_it_ended(task: "asyncio.Task[None]") -> None:

@@ -67,7 +67,9 @@ def test_a_request_of_which_nothing_can_be_read_is_refused(client):
 
 def test_an_explanation_draws_the_runtimes_map_where_it_belongs(client, runtime):
     image = cutout(4, side=96)
-    found = explain(client, ("g.png", png(image))).json()
+    response = explain(client, ("g.png", png(image)), headers={"X-Request-ID": "mine-2"})
+    found = response.json()
+    assert found["request_id"] == "mine-2"
     answers = runtime.answer(runtime.prepare(image)[None], maps=True)
     assert found["answer"]["p_elliptical"] == pytest.approx(float(answers.p_elliptical[0]), abs=1e-6)
     assert found["explained"] == found["answer"]["label"]
