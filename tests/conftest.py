@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from galmorph.params import Params, check, read_values
+from galmorph.params import Params, check, merged, read_values
 from galmorph.quiet import QUIET
 
 # Before any library that reads them is imported.
@@ -41,3 +41,33 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("GALMORPH_REAL_DATA is not set: it names the folder of real cutouts")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def exported_model(tmp_path_factory, params) -> Path:
+    """An exported folder with a small model, and all that the service shows. Tests leave it as it is."""
+    from tests.exported import export_small
+
+    return export_small(tmp_path_factory.mktemp("exported") / "one", params)
+
+
+@pytest.fixture(scope="session")
+def service_values(values) -> dict[str, Any]:
+    """What `ServiceParams` are made of, for a service that looks often and waits little."""
+    serve = merged(
+        values["serve"],
+        {
+            "port": 0,
+            "poll": 0.2,
+            "threads": 1,
+            "precision": "f32",
+            "limits": {"header_seconds": 2, "body_seconds": 2, "pixels": 250_000, "body": 4_000_000},
+            "drift": {"rate": 1000, "seconds": 0.2, "min_images": 20, "window": 60},
+        },
+    )
+    return {
+        "serve": serve,
+        "bands": values["acquire"]["cutouts"],
+        "min_side": values["validate"]["min_side"],
+        "blank_contrast": values["validate"]["blank_contrast"],
+    }

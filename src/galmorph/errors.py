@@ -9,6 +9,7 @@ Catch `GalmorphError` to catch them all::
     │   ├── CatalogueError      a label file or catalogue: missing column, contradicting rows, one class only
     │   ├── ArchiveError        a folder, zip or tar of images: missing, unsafe or unreadable
     │   └── ImageError          one image: not an image, truncated, too large, blank
+    │       └── TooManyPixelsError  larger than what may be decoded
     ├── DownloadError           the cutout service could not be used at all
     ├── DataValidationError     the data as a whole failed validation
     ├── SplitError              the galaxies cannot be split as asked
@@ -49,6 +50,10 @@ class ArchiveError(InputError):
 
 class ImageError(InputError):
     """One image cannot be used; the galaxy is quarantined with this message."""
+
+
+class TooManyPixelsError(ImageError):
+    """One image is larger than what may be decoded."""
 
 
 class DownloadError(GalmorphError):

@@ -1,5 +1,10 @@
 """The switches that keep the tools from calling home, models free of pickles, and logs readable."""
 
+import importlib
+import sys
+from types import ModuleType
+from typing import Any
+
 #: Set by the command line where the environment does not say otherwise.
 QUIET = {
     "DO_NOT_TRACK": "1",
@@ -10,3 +15,15 @@ QUIET = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "TF_CPP_MIN_LOG_LEVEL": "2",
 }
+
+
+def openvino() -> ModuleType:
+    """Import OpenVINO so that it does not call home.
+
+    `import openvino` sends an event and keeps an identifier in `~/intel`. No environment variable stops it, only a file
+    in the user's home, which is not ours to write. Where its sender cannot be imported it uses one that does nothing.
+    Whoever needs OpenVINO asks for it here; a process that imported it before has reported already.
+    """
+    modules: dict[str, Any] = sys.modules
+    modules.setdefault("openvino_telemetry", None)
+    return importlib.import_module("openvino")

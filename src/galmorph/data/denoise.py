@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import pywt
 
 from galmorph.errors import ImageError, ParamsError
 from galmorph.params import BilateralParams, DenoiserParams, MedianParams, NlmParams, TvParams, WaveletParams
@@ -118,6 +117,9 @@ def wavelet(image: np.ndarray, params: WaveletParams) -> np.ndarray:
 
     `levels` is lowered where the image is too small for it.
     """
+    # Only who denoises by wavelets needs the library.
+    import pywt
+
     if params.wavelet not in pywt.wavelist(kind="discrete"):
         raise ParamsError(
             f"denoise.wavelet.wavelet: must be a discrete wavelet of PyWavelets (haar, db2, sym4, bior4.4, ...). "
@@ -140,6 +142,8 @@ def _noise_level(details: np.ndarray) -> float:
 
 
 def _shrink(details: np.ndarray, noise: float | None, mode: str) -> np.ndarray:
+    import pywt
+
     noise = _noise_level(details) if noise is None else noise
     signal = float(np.mean(np.square(details, dtype=np.float64))) - noise**2
     if signal <= 0:  # no more than noise: the threshold would be infinite

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from galmorph.errors import ImageError
+from galmorph.errors import ImageError, TooManyPixelsError
 
 #: The formats that are read; Pillow knows more, some of which start other programs or hold no picture.
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP")
@@ -44,8 +44,8 @@ _DEPTHS = (1, 2, 4, 8, 16)
 _MIN_IS_BLACK, _RGB = 1, 2  # TIFF's PhotometricInterpretation
 _UNSIGNED = 1  # TIFF's SampleFormat
 
-# `warnings.catch_warnings` changes the filters of the whole process: one thread at a time.
-_opening = threading.Lock()
+#: Held around `warnings.catch_warnings`, which changes the filters of the whole process: one thread at a time.
+PARSING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -103,10 +103,11 @@ def decode_image(content: bytes, name: str, max_pixels: int) -> DecodedImage:
 
     Raises
     ------
+    TooManyPixelsError
+        When the image is larger than `max_pixels`.
     ImageError
-        When the file is empty, not an image, truncated or damaged, larger than `max_pixels`, animated or of several
-        pages (nothing says which of them is the galaxy), or of a kind that has no defined white (32-bit, floating
-        point, signed, 12-bit).
+        When the file is empty, not an image, truncated or damaged, animated or of several pages (nothing says which of
+        them is the galaxy), or of a kind that has no defined white (32-bit, floating point, signed, 12-bit).
     """
     if not content:
         raise ImageError(f"{name}: the file is empty (0 bytes). Copy it again from where it came from.")
@@ -133,7 +134,7 @@ def decode_image(content: bytes, name: str, max_pixels: int) -> DecodedImage:
 def _opened(content: bytes, name: str, max_pixels: int) -> Image.Image:
     """Read the header alone, and refuse what it announces."""
     try:
-        with _opening, warnings.catch_warnings():
+        with PARSING, warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # about metadata; damaged pixels are an error when they load
             # Pillow's own limits are 89 Mpx (a warning) and twice that: whichever is met first counts.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -143,7 +144,7 @@ def _opened(content: bytes, name: str, max_pixels: int) -> Image.Image:
                 raise Image.DecompressionBombError(f"{width} x {height} pixels")
             animated = bool(getattr(image, "is_animated", False)) and image.format != _SEVERAL_JPEGS
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise ImageError(
+        raise TooManyPixelsError(
             f"{name}: larger than the {max_pixels:,} pixels of max_pixels, so it was not decoded. Received: {error}"
         ) from error
     except Exception as error:  # a parser that was fed damaged data may raise anything

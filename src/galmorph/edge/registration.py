@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import pandas as pd
 
 from galmorph import tracking
 from galmorph.data.dataset import POSITIVE
 from galmorph.edge.dvc_lock import dvc_revision
 from galmorph.edge.evidence import CARD, FOLDER, write_evidence
+from galmorph.edge.exporting import export_version
 from galmorph.edge.logged_model import log_model
 from galmorph.edge.training import MODEL_FILE
 from galmorph.errors import InputError
@@ -20,6 +22,8 @@ from galmorph.params import RegisterStageParams
 from galmorph.registry import MAX_DESCRIPTION, register_version, run_of
 from galmorph.storage import digest_file, image_path, read_json, read_table, write_text
 
+#: Cutouts of each class that are laid beside an exported model.
+_EXAMPLES_A_CLASS = 2
 #: What explain leaves of its checks.
 FAITHFULNESS_FILE = "faithfulness.json"
 
@@ -116,13 +120,29 @@ def register_best(best: dict[str, Any], reports: Reports, params: RegisterStageP
             shortened(card, MAX_DESCRIPTION),
             params.register_.alias,
         )
+        exported = export_version(
+            version,
+            file,
+            params.explain.grad_cam.layer,
+            reports.evaluation,
+            reports.explanation,
+            card,
+            [image_path(reports.raw, cataid) for cataid in _examples(predictions)],
+        )
     return {
         "model": params.register_.model,
         "version": int(version.version),
         "alias": params.register_.alias,
         "run_id": active.info.run_id,
-        "tags": {**identity, **further},
+        "tags": {**identity, **further, **exported},
     }
+
+
+def _examples(predictions: pd.DataFrame) -> list[str]:
+    """Choose a few galaxies that a service may show: held out, of each class, the ones answered most surely."""
+    held_out = predictions[predictions["split"] != "train"]
+    surest = held_out.assign(sure=(held_out["p_elliptical"] - 0.5).abs()).sort_values(["sure", "CATAID"])
+    return surest.groupby("label").tail(_EXAMPLES_A_CLASS)["CATAID"].tolist()
 
 
 def _identity(file: Path, facts: ModelFacts) -> dict[str, str]:

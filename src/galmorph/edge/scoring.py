@@ -15,6 +15,7 @@ from galmorph.edge.reports import write_report
 from galmorph.edge.training import MODEL_FILE
 from galmorph.errors import ModelError
 from galmorph.evaluation.metrics import Facts, evaluation_record
+from galmorph.evaluation.reference import look, reference
 from galmorph.models.complexity import complexity, images_per_second
 from galmorph.models.predict import predict_logits
 from galmorph.models.saved import ModelFacts, load_model
@@ -93,6 +94,7 @@ def score_experiment(
         "shortcuts": write_shortcuts(folder, model, facts.preprocess, images, scored, metrics, params),
     }
     write_json(folder / "metrics.json", metrics)
+    write_json(folder / "reference.json", _reference(prepared, predictions, metrics["scored_split"], params))
     record["metrics_digest"] = digest_file(folder / "metrics.json")
     _write_report(folder, scored, metrics, params)
     with tracking.run(experiment, facts.run_id):
@@ -127,6 +129,14 @@ def predictions_table(galaxies: pd.DataFrame, logits: np.ndarray, p_elliptical: 
         logit=logits,
         predicted=answers(p_elliptical),
     )
+
+
+def _reference(prepared: np.ndarray, predictions: pd.DataFrame, split: str, params: EvaluateParams) -> dict[str, Any]:
+    """Say what the scored galaxies look like to the model, for a service to hold its own images against."""
+    scored = np.flatnonzero(predictions["split"] == split)
+    answers = predictions["p_elliptical"].to_numpy(float)
+    looks = [look(np.asarray(prepared[at]), float(answers[at])) for at in scored]
+    return {"split": split, **reference(looks, params.reference_bins)}
 
 
 def _facts(model: ModelFacts, record: dict[str, str], source: str) -> Facts:

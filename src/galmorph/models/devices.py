@@ -8,19 +8,15 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import keras
 import tensorflow as tf
 
+from galmorph.cpu import FACTS, cpu_has_bfloat16
 from galmorph.models.saved import uncompiled
 
 _log = logging.getLogger(__name__)
-
-_CPU_FACTS = Path("/proc/cpuinfo")
-#: CPU instructions that multiply bfloat16; without them it is emulated and slower than float32.
-_BFLOAT16 = ("avx512_bf16", "amx_bf16")
 
 
 @dataclass(frozen=True)
@@ -59,7 +55,7 @@ def choose_devices(precision: Literal["float32", "mixed"]) -> Devices:
         with contextlib.suppress(RuntimeError):
             tf.config.experimental.set_memory_growth(gpu, True)
     strategy = tf.distribute.MirroredStrategy() if len(gpus) > 1 else None
-    policy = policy_name(precision, bool(gpus), cpu_has_bfloat16(_CPU_FACTS))
+    policy = policy_name(precision, bool(gpus), cpu_has_bfloat16(FACTS))
     if precision == "mixed" and policy == "float32":
         _log.info("train.precision is mixed, but this CPU has no bfloat16 instructions: float32 is used")
     return Devices(policy, strategy)
@@ -72,15 +68,6 @@ def policy_name(precision: Literal["float32", "mixed"], gpu: bool, bfloat16: boo
     if gpu:
         return "mixed_float16"
     return "mixed_bfloat16" if bfloat16 else "float32"
-
-
-def cpu_has_bfloat16(facts: Path) -> bool:
-    """Whether the CPU multiplies bfloat16 itself, by the flags that Linux lists; False where there is no such list."""
-    try:
-        flags = next(line for line in facts.read_text().splitlines() if line.startswith("flags")).split()
-    except (OSError, StopIteration):
-        return False
-    return any(name in flags for name in _BFLOAT16)
 
 
 def working_copy(model: keras.Model, devices: Devices) -> keras.Model:

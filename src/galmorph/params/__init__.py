@@ -58,6 +58,7 @@ from galmorph.params.registration import (
     RegisterStageParams,
     SliceGate,
 )
+from galmorph.params.serving import BatchParams, DriftParams, LimitParams, ServeParams, ServiceParams
 from galmorph.params.training import (
     AugmentationParams,
     CnnParams,
@@ -95,6 +96,7 @@ __all__ = [
     "AugmentationParams",
     "Band",
     "Baseline",
+    "BatchParams",
     "BilateralParams",
     "Choices",
     "CnnParams",
@@ -105,6 +107,7 @@ __all__ = [
     "DenoiseParams",
     "DenoiserParams",
     "DiscType",
+    "DriftParams",
     "EvaluateParams",
     "ExperimentParams",
     "ExplainParams",
@@ -121,6 +124,7 @@ __all__ = [
     "IntegratedGradientsParams",
     "Label",
     "LimeParams",
+    "LimitParams",
     "LossParams",
     "LuptonParams",
     "MedianParams",
@@ -146,6 +150,8 @@ __all__ = [
     "ScoreParams",
     "Search",
     "Section",
+    "ServeParams",
+    "ServiceParams",
     "ShortcutParams",
     "SimulateParams",
     "SkyField",

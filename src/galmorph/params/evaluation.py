@@ -57,10 +57,17 @@ class ShortcutParams(Section):
 
 
 class EvaluateParams(ScoreParams):
-    """How a model is evaluated; see `galmorph.evaluation`."""
+    """How a model is evaluated; see `galmorph.evaluation`.
+
+    Attributes
+    ----------
+    reference_bins
+        Parts of as many galaxies each that `galmorph.evaluation.reference` cuts each quantity into.
+    """
 
     slices: SliceParams
     shortcuts: ShortcutParams
+    reference_bins: Annotated[int, Field(ge=2)]
 
 
 class RobustnessParams(Section):

@@ -20,6 +20,7 @@ from galmorph.params.evaluation import (
 from galmorph.params.explanation import ExplainParams
 from galmorph.params.preparation import DenoiseParams, SplitParams, ValidateParams
 from galmorph.params.registration import PromoteParams
+from galmorph.params.serving import ServeParams
 from galmorph.params.training import ExperimentParams, PreprocessParams, TrainParams, TrainStageParams
 from galmorph.params.tuning import TuneParams
 
@@ -42,6 +43,7 @@ class Params(Section):
     explain: ExplainParams
     register_: Annotated[RegisterParams, Field(alias="register")]
     promote: PromoteParams
+    serve: ServeParams
     tune: TuneParams
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from galmorph import stages, storage
 from galmorph.errors import ParamsError
-from tests.evaluated import EXPERIMENT, make
+from tests.evaluated import EXPERIMENT, cutout, make, seen_mean
 
 pytestmark = pytest.mark.usefixtures("tracking_store")
 
@@ -67,3 +67,15 @@ def test_a_column_that_is_not_there_leaves_no_evaluation(tmp_path, params, evalu
     with pytest.raises(ParamsError, match=r"no column survey\. Known: .*field"):
         evaluate(folder, evaluate_params.model_copy(update={"slices": slices}))
     assert not (folder / "evaluation" / EXPERIMENT).exists()
+
+
+def test_the_reference_is_of_the_scored_galaxies_as_the_model_sees_them(tmp_path, params, evaluate_params):
+    folder = make(tmp_path, params.validate_)
+    evaluate(folder, evaluate_params)
+    known = storage.read_json(folder / "evaluation" / EXPERIMENT / "reference.json")
+    assert (known["split"], known["galaxies"]) == ("test", 32)
+    brightness = known["quantities"]["brightness"]
+    assert sum(brightness["counts"]) == 32
+    means = [seen_mean(cutout(label, seed), "raw") for label, seed in ((True, 20), (False, 21))]
+    # Ellipticals lie on a brighter sky: the edges are between the two classes' levels.
+    assert means[1] - 2 < brightness["edges"][0] < brightness["edges"][-1] < means[0] + 2

@@ -53,6 +53,7 @@ def params() -> EvaluateParams:
         calibration_bins=10,
         slices=SliceParams(columns=(), quantiles=3, min_galaxies=10, near_threshold=0.15),
         shortcuts=ShortcutParams(galaxies=200, margin=0.04),
+        reference_bins=8,
     )
 
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from galmorph.models.devices import Devices, choose_devices, cpu_has_bfloat16, policy_name, working_copy
+from galmorph.models.devices import Devices, choose_devices, policy_name, working_copy
 from galmorph.models.train import train
 from tests.training import Kept, assert_same_history, phases, run, small, toy, training_data
 
@@ -27,17 +27,8 @@ def test_mixed_precision_is_what_the_machine_computes_fast(precision, gpu, bfloa
     assert policy_name(precision, gpu, bfloat16) == expected
 
 
-def test_bfloat16_is_found_among_the_cpu_s_flags(tmp_path):
-    facts = tmp_path / "cpuinfo"
-    assert not cpu_has_bfloat16(facts)
-    facts.write_text("processor : 0\nflags : fpu sse avx512f\n")
-    assert not cpu_has_bfloat16(facts)
-    facts.write_text("processor : 0\nflags : fpu avx512_bf16 avx512f\n")
-    assert cpu_has_bfloat16(facts)
-
-
 def test_a_cpu_without_bfloat16_says_so(monkeypatch, tmp_path, caplog):
-    monkeypatch.setattr("galmorph.models.devices._CPU_FACTS", tmp_path / "none")
+    monkeypatch.setattr("galmorph.models.devices.FACTS", tmp_path / "none")
     monkeypatch.setattr("tensorflow.config.list_physical_devices", lambda _: [])
     with caplog.at_level("INFO", "galmorph"):
         assert choose_devices("mixed") == Devices("float32", None)

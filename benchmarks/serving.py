@@ -1,0 +1,249 @@
+"""`galmorph serve` beside `mlflow models serve`: the same ResNet50, the same cutouts, one image a request.
+
+Both run as processes of their own on this machine, and are asked in turns by concurrent clients that each wait for
+their answer before they ask again. Requests a second, times to the answer at the middle and at the 99th percentile,
+and failures of both are printed, and the ratio. Nothing passes or fails.
+
+    python benchmarks/serving.py                                     ResNet50 at 96 pixels, 16 clients
+    python benchmarks/serving.py --model models/resnet50_finetune_raw/model.keras --clients 4 --seconds 5
+"""
+
+import argparse
+import base64
+import http.client
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+REPOSITORY = Path(__file__).parents[1]
+PARAMS = REPOSITORY / "params.yaml"
+BOUNDARY = "a-boundary-that-no-image-holds"
+
+
+def cutouts(count: int, side: int = 300) -> list[bytes]:
+    """Return PNG files of galaxies on a noisy sky."""
+    import cv2
+
+    random = np.random.default_rng(1)
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    files = []
+    for _ in range(count):
+        light = 150 * np.exp(-np.hypot(y, x / random.uniform(0.4, 1)) / random.uniform(8, 30))[..., None]
+        image = np.clip(light + random.normal(12, 3, (side, side, 3)), 0, 255).astype(np.uint8)
+        files.append(cv2.imencode(".png", image)[1].tobytes())
+    return files
+
+
+def new_model(size: int, path: Path) -> None:
+    """Write a ResNet50 of random weights as galmorph saves models; speed does not depend on the weights."""
+    from galmorph.models.architectures import build
+    from galmorph.models.layers import with_probability
+    from galmorph.models.saved import ModelFacts, save_model
+    from galmorph.params import PreprocessParams, check, read_values
+
+    params = check(read_values(PARAMS), str(PARAMS))
+    preprocess = PreprocessParams(crop=params.preprocess.crop, image_size=size)
+    model = with_probability(build("resnet50", preprocess, params.train), 1.0)
+    recipe = {
+        "weights": "none", "phases": ["scratch"], "epochs": [1], "augmentation": None, "class_weights": False,
+    }  # fmt: skip
+    facts = {
+        "galmorph": "0", "experiment": "resnet50", "architecture": "resnet50", "variant": "raw",
+        "preprocess": preprocess.model_dump(), "denoiser": None, "temperature": 1.0, "recipe": recipe, "seed": 1,
+        "data_digest": "none", "params_digest": "none", "git_commit": None, "run_id": None,
+    }  # fmt: skip
+    save_model(path, model, ModelFacts.model_validate(facts))
+
+
+def prepare_both(file: Path, folder: Path) -> tuple[str, Callable[[bytes], np.ndarray]]:
+    """Export the model for one, log it for the other; return its URI there, and what makes a cutout the model's."""
+    import cv2
+    import mlflow
+
+    from galmorph.data.dataset import prepare
+    from galmorph.edge.training import log_model
+    from galmorph.models.saved import load_model
+    from galmorph.serving.export import Origin, export
+
+    model, facts = load_model(file)
+    export(model, facts, folder / "export", Origin("galmorph", None, "none", "2026-01-01T00:00:00+00:00"), None, {})
+
+    def prepared(content: bytes) -> np.ndarray:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+        return prepare(np.ascontiguousarray(image), facts.preprocess)
+
+    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+    mlflow.create_experiment("serving", (folder / "artifacts").as_uri())
+    mlflow.set_experiment("serving")
+    with mlflow.start_run():
+        uri = log_model(file, facts, prepared(cutouts(1)[0])[None])
+    return uri, prepared
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def started(command: list[str], folder: Path, port: int, health: str) -> tuple[subprocess.Popen[bytes], float]:
+    """Start a server and wait until it is ready; return it, and the seconds that took."""
+    began = time.monotonic()
+    with (folder / f"{command[2]}.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+    while True:
+        if process.poll() is not None or time.monotonic() - began > 180:
+            sys.exit(f"{' '.join(command)} does not answer:\n{(folder / f'{command[2]}.log').read_text()[-2000:]}")
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            connection.request("GET", health)
+            if connection.getresponse().status == 200:
+                return process, time.monotonic() - began
+        except OSError:
+            pass
+        time.sleep(0.05)
+
+
+def multipart(content: bytes) -> tuple[bytes, str]:
+    """Return the body of a form with one image, and its media type."""
+    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="images"; filename="a.png"\r\n\r\n'.encode()
+    return head + content + f"\r\n--{BOUNDARY}--\r\n".encode(), f"multipart/form-data; boundary={BOUNDARY}"
+
+
+def ask(connection: http.client.HTTPConnection, path: str, body: bytes, kind: str) -> int:
+    """Send one request, read its answer, and return the status."""
+    connection.request("POST", path, body, {"Content-Type": kind})
+    response = connection.getresponse()
+    response.read()
+    return response.status
+
+
+def load(port: int, path: str, requests: list[tuple[bytes, str]], clients: int, seconds: float) -> dict[str, float]:
+    """Ask with so many clients for so long; the first second does not count."""
+    times: list[float] = []
+    failed = [0]
+    begin = time.monotonic() + 1
+    end = begin + seconds
+
+    def client(number: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+        turn = number
+        while (asked := time.monotonic()) < end:
+            body, kind = requests[turn % len(requests)]
+            turn += 1
+            try:
+                good = ask(connection, path, body, kind) == 200
+            except (OSError, http.client.HTTPException):
+                connection.close()
+                good = False
+            if asked < begin:
+                continue
+            if good:
+                times.append(time.monotonic() - asked)
+            else:
+                failed[0] += 1
+
+    threads = [threading.Thread(target=client, args=(number,)) for number in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    cuts = statistics.quantiles(times, n=100) if len(times) > 1 else [float("nan")] * 99
+    rate = len(times) / (time.monotonic() - begin)
+    return {"requests/s": rate, "p50 ms": cuts[49] * 1e3, "p99 ms": cuts[98] * 1e3, "failed": failed[0]}
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, help="a .keras file; else a ResNet50 of random weights")
+    parser.add_argument("--size", type=int, default=96, help="pixels a side that the random ResNet50 sees (96)")
+    parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--seconds", type=float, default=15.0, help="of each turn (15)")
+    parser.add_argument("--turns", type=int, default=2)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        file = options.model or folder / "model.keras"
+        if options.model is None:
+            new_model(options.size, file)
+        uri, prepared = prepare_both(file.resolve(), folder)
+        files = cutouts(32)
+        # MLflow starts `uvicorn` by its name.
+        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
+        ports = {"galmorph serve": free_port(), "mlflow models serve": free_port()}
+        commands = {
+            "galmorph serve": [
+                sys.executable, "-m", "galmorph", "serve", "--params", str(PARAMS), "--model", str(folder / "export"),
+                "--port", str(ports["galmorph serve"]),
+            ],
+            "mlflow models serve": [
+                sys.executable, "-m", "mlflow", "models", "serve", "-m", uri, "--env-manager", "local",
+                "--host", "127.0.0.1", "-p", str(ports["mlflow models serve"]),
+            ],
+        }  # fmt: skip
+        health = {"galmorph serve": "/readyz", "mlflow models serve": "/health"}
+        servers = {}
+        try:
+            for name, command in commands.items():
+                servers[name], ready = started(command, folder, ports[name], health[name])
+                print(f"{name}: ready after {ready:.1f} s")
+            paths = {"galmorph serve": "/v1/predictions", "mlflow models serve": "/invocations"}
+            requests = {
+                "galmorph serve": [multipart(content) for content in files],
+                "mlflow models serve": theirs(ports["mlflow models serve"], files, prepared),
+            }
+            found: dict[str, list[dict[str, float]]] = {name: [] for name in commands}
+            for _ in range(options.turns):
+                for name, port in ports.items():
+                    found[name].append(load(port, paths[name], requests[name], options.clients, options.seconds))
+        finally:
+            for server in servers.values():
+                server.terminate()
+                server.wait(60)
+    report(found, options.clients)
+
+
+def theirs(port: int, files: list[bytes], prepared: Callable[[bytes], np.ndarray]) -> list[tuple[bytes, str]]:
+    """Make the requests that MLflow's server takes: base64 of the file, or where it takes arrays only, the prepared.
+
+    Then the client has done the decoding, which counts for MLflow.
+    """
+    kind = "application/json"
+    texts = [json.dumps({"inputs": [base64.b64encode(content).decode()]}).encode() for content in files]
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    if ask(connection, "/invocations", texts[0], kind) == 200:
+        print("mlflow models serve is sent base64 of the files")
+        return [(text, kind) for text in texts]
+    print("mlflow models serve is sent arrays that were decoded and cropped by the client")
+    return [(json.dumps({"inputs": [prepared(content).tolist()]}).encode(), kind) for content in files]
+
+
+def report(found: dict[str, list[dict[str, float]]], clients: int) -> None:
+    """Print the median turn of both, and the ratio."""
+    print(f"\n{clients} clients, one image a request{'':<6}requests/s    p50 ms    p99 ms    failed")
+    rates = {}
+    for name, turns in found.items():
+        middle = {key: statistics.median(turn[key] for turn in turns) for key in turns[0]}
+        middle["failed"] = sum(turn["failed"] for turn in turns)
+        rates[name] = middle["requests/s"]
+        times = "".join(f"{middle[key]:>10.0f}" for key in ("p50 ms", "p99 ms", "failed"))
+        print(f"{name:<36}{middle['requests/s']:>10.1f}{times}")
+    print(f"\nratio of requests/s: {rates['galmorph serve'] / rates['mlflow models serve']:.2f}")
+
+
+if __name__ == "__main__":
+    main()

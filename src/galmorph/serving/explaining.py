@@ -1,0 +1,144 @@
+"""An answer's heat map and reasons, from what the runtime gave."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from galmorph.data.dataset import crop_box, to_frame
+from galmorph.data.segment import segment
+from galmorph.explain.class_map import class_map
+from galmorph.explain.reason import Evidence, Numbers, Turns
+from galmorph.params import Label, PreprocessParams
+from galmorph.serving.runtime import sign
+
+METHOD = "Grad-CAM"
+#: Ways to turn and mirror a square.
+TURNS = 8
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """Where a picture speaks for a class.
+
+    Attributes
+    ----------
+    frame
+        `(H, W)` float32, at least 0, over the whole cutout; 0 where the model does not look.
+    empty
+        Whether it is zero everywhere: nothing in the picture speaks for the class.
+    galaxy, neighbours, sky
+        Shares of the map, in [0, 1]; None where the map is empty, and `galaxy` where no galaxy was found.
+    uniform
+        The galaxy's share of what the model sees; None where no galaxy was found.
+    pointing
+        Whether the map's strongest place lies on the galaxy; None as for `galaxy`.
+    galaxy_found
+        Whether a galaxy stands out at the centre of the cutout.
+    """
+
+    frame: np.ndarray
+    empty: bool
+    galaxy: float | None
+    neighbours: float | None
+    sky: float | None
+    uniform: float | None
+    pointing: bool | None
+    galaxy_found: bool
+
+
+def turned(prepared: np.ndarray) -> np.ndarray:
+    """Turn and mirror a prepared image in every way: `(8, S, S, 3)`, the image itself first."""
+    turns = [np.rot90(prepared, quarter) for quarter in range(4)]
+    return np.stack([*turns, *(turn[:, ::-1] for turn in turns)])
+
+
+def turns(p_elliptical: np.ndarray, threshold: float) -> Turns:
+    """Say how the answers for `turned` images agree with the first of them; `(8,)` probabilities."""
+    elliptical = p_elliptical >= threshold
+    kept = int((elliptical == elliptical[0]).sum())
+    return Turns(kept, len(elliptical), float(p_elliptical.min()), float(p_elliptical.max()))
+
+
+def heat_map(cutout: np.ndarray, coarse: np.ndarray, label: Label, preprocess: PreprocessParams) -> HeatMap:
+    """Make the heat map of a class, and find what it lies on.
+
+    Parameters
+    ----------
+    cutout
+        `(H, W, 3)` uint8, as it was sent.
+    coarse
+        `(h, w)` float32, as `Answers.maps` has it.
+    label
+        What is explained.
+    preprocess
+        Of the model.
+    """
+    height, width = cutout.shape[:2]
+    seen = class_map(coarse[None], np.array([sign(label)]), preprocess.image_size)[0]
+    frame = to_frame(seen, height, width, preprocess)
+    segments = segment(cutout)
+    found = bool(segments.galaxy.any())
+    top, left, side = crop_box(height, width, preprocess)
+    galaxy_seen = float(segments.galaxy[top : top + side, left : left + side].mean())
+    total = float(frame.sum(dtype=np.float64))
+    empty = not total > 0
+
+    def share(mask: np.ndarray) -> float | None:
+        return None if empty else min(1.0, float(frame[mask].sum(dtype=np.float64)) / total)
+
+    strongest = np.unravel_index(int(frame.argmax()), frame.shape)
+    return HeatMap(
+        frame=frame,
+        empty=empty,
+        galaxy=share(segments.galaxy) if found else None,
+        neighbours=share(segments.neighbours),
+        sky=share(segments.sky),
+        uniform=galaxy_seen if found else None,
+        pointing=bool(segments.galaxy[strongest]) if found and not empty else None,
+        galaxy_found=found,
+    )
+
+
+def numbers(
+    p_elliptical: np.ndarray,
+    threshold: float,
+    label: Label,
+    drawn: HeatMap | None,
+    blank_channels: int,
+    accuracy: float | None,
+    verdicts: Mapping[str, str],
+) -> Numbers:
+    """Put together what is known of an answer.
+
+    Parameters
+    ----------
+    p_elliptical
+        `(8,)` for `turned`; the first is the answer's.
+    threshold
+        Of the model.
+    label
+        The answer's.
+    drawn
+        Its heat map for that label; None: not measured.
+    blank_channels, accuracy, verdicts
+        As `Numbers` has them.
+    """
+    evidence = None
+    if drawn is not None:
+        shares = (drawn.galaxy, drawn.neighbours, drawn.sky, drawn.uniform)
+        evidence = Evidence(METHOD, drawn.empty, *shares, drawn.pointing)
+    return Numbers(
+        predicted=label,
+        p_elliptical=float(p_elliptical[0]),
+        threshold=threshold,
+        label=None,
+        accuracy=accuracy,
+        evidence=evidence,
+        galaxy_found=drawn.galaxy_found if drawn else None,
+        blank_channels=blank_channels,
+        turns=turns(p_elliptical, threshold),
+        map_stability=None,
+        agreement=None,
+        verdicts=verdicts,
+    )

@@ -1,0 +1,274 @@
+"""An exported model that answers: OpenVINO on the CPU, without TensorFlow."""
+
+import contextlib
+import queue
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from galmorph.cpu import FACTS as CPU_FACTS
+from galmorph.cpu import cpu_has_bfloat16
+from galmorph.data.dataset import POSITIVE, prepare
+from galmorph.data.denoise import denoise
+from galmorph.errors import ModelError
+from galmorph.params import DenoiserParams, Label, TvParams, WaveletParams
+from galmorph.serving.exported import ExportFacts, checked_facts
+from galmorph.serving.graph import Precision, chosen_precision, compiled_graph
+from galmorph.serving.source import fetched
+
+__all__ = ["Answers", "ExportFacts", "Precision", "Runtime", "empty", "load"]
+
+#: Most images of one request to OpenVINO: more are no faster, and need more memory.
+_MOST = 32
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model says of some images.
+
+    Attributes
+    ----------
+    p_elliptical
+        `(N,)` float64, calibrated.
+    maps
+        `(N, h, w)` float32, Grad-CAM's sum of the channels for Elliptical, signed: for a label the map is what
+        `galmorph.explain.class_map` makes of it. None where none were asked for, or the model has none.
+    """
+
+    p_elliptical: np.ndarray
+    maps: np.ndarray | None
+
+
+def sign(label: Label) -> int:
+    """1 where Elliptical is explained, -1 for Other: what `class_map` multiplies the sum by."""
+    return 1 if label == POSITIVE else -1
+
+
+def empty(coarse: np.ndarray, label: Label) -> bool:
+    """Whether nothing in an image speaks for a label: its heat map is zero all over, all evidence is against it.
+
+    Such a map must be said in words, not drawn.
+
+    Parameters
+    ----------
+    coarse
+        `(h, w)` float, one of `Answers.maps`.
+    label
+        What is explained.
+    """
+    return not bool((sign(label) * coarse > 0).any())
+
+
+class Runtime:
+    """An exported model, ready to answer. It may be shared by threads.
+
+    Attributes
+    ----------
+    facts
+        What the model is and what it must be used with.
+    precision
+        In which it computes: `f32` or `bf16`.
+    """
+
+    facts: ExportFacts
+    precision: Literal["f32", "bf16"]
+
+    def __init__(self, folder: Path, precision: Precision, threads: int | None) -> None:
+        """Check and load an exported folder.
+
+        Parameters
+        ----------
+        folder
+            As `galmorph.serving.export.export` writes it.
+        precision
+            `auto`: bf16 where the CPU multiplies bfloat16 itself, f32 elsewhere.
+        threads
+            That OpenVINO uses; None: all cores that this process may use.
+
+        Raises
+        ------
+        ModelError
+            When the folder is missing or damaged, or is not what its facts say.
+        ParamsError
+            When the CPU has no bfloat16 and it was asked for.
+        """
+        self.facts = checked_facts(folder)
+        _check_denoiser(folder, self.facts.denoiser)
+        self.precision = chosen_precision(precision, cpu_has_bfloat16(CPU_FACTS))
+        compiled = compiled_graph(folder, self.facts, self.precision, threads)
+        self._streams = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        self._map_shape = tuple(compiled.output(1).partial_shape.get_max_shape())[1:] if self.facts.heat_maps else ()
+        # A request is one thread's at a time; whoever finds none waits.
+        self._idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for _ in range(self._streams):
+            self._idle.put(compiled.create_infer_request())
+
+    def answer(self, images: np.ndarray, *, maps: bool) -> Answers:
+        """Answer prepared images.
+
+        Parameters
+        ----------
+        images
+            `(N, S, S, 3)` uint8 RGB, as `prepare` makes them; any N. An image's answer does not depend on the others,
+            but for the last digits of the precision.
+        maps
+            Whether heat maps are wanted. A model that has none gives none; `facts.heat_maps` tells.
+
+        Returns
+        -------
+        Answers
+            In the order of the images.
+
+        Raises
+        ------
+        ModelError
+            When the images are not of the model's size and type.
+        """
+        size = self.facts.preprocess.image_size
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (size, size, 3):
+            raise ModelError(
+                f"{self.facts.name} takes (N, {size}, {size}, 3) uint8; make images so with Runtime.prepare. "
+                f"Received: {images.shape} {images.dtype}"
+            )
+        p_elliptical = np.empty(len(images))
+        wanted = maps and self.facts.heat_maps
+        coarse = np.empty((len(images), *self._map_shape), np.float32) if wanted else None
+        for part, outputs in self._outputs(np.ascontiguousarray(images)):
+            p_elliptical[part] = outputs[0].data[:, 0]
+            if coarse is not None:
+                coarse[part] = outputs[1].data
+        return Answers(p_elliptical, coarse)
+
+    def warm_up(self) -> None:
+        """Answer black images of every size that `answer` works in: the first of a size takes longer than the next."""
+        size = self.facts.preprocess.image_size
+        for power in range(_MOST.bit_length()):
+            self.answer(np.zeros((self._streams << power, size, size, 3), np.uint8), maps=False)
+
+    def labels(self, p_elliptical: np.ndarray) -> list[Label]:
+        """Return the label of each probability."""
+        return ["Elliptical" if p >= self.facts.threshold else "Other" for p in p_elliptical]
+
+    def prepare(self, cutout: np.ndarray, *, denoised: bool = False) -> np.ndarray:
+        """Make of a cutout what the model takes: denoise it as the model's variant was, crop, resize.
+
+        Parameters
+        ----------
+        cutout
+            `(H, W, 3)` uint8 RGB.
+        denoised
+            Whether the cutout is the variant's already, so that it must not be denoised again.
+
+        Returns
+        -------
+        numpy.ndarray
+            `(S, S, 3)` uint8 RGB.
+
+        Raises
+        ------
+        ImageError
+            When the cutout is not such an array.
+        """
+        if self.facts.denoiser is not None and not denoised:
+            cutout = denoise(cutout, self.facts.denoiser)
+        return prepare(cutout, self.facts.preprocess)
+
+    def _outputs(self, images: np.ndarray) -> Iterator[tuple[slice, Any]]:
+        """Yield each chunk's place and OpenVINO's tensors, good until the next one; several are computed at a time."""
+        running: deque[tuple[slice, Any]] = deque()
+        try:
+            for part in parts(len(images), self._streams):
+                try:
+                    request = self._idle.get(block=not running)
+                except queue.Empty:
+                    # Its own again: two callers that each held some and waited for the other's would wait for ever.
+                    yield _waited_for(*running[0])
+                    _, request = running.popleft()
+                running.append((part, request))
+                request.start_async({0: images[part]}, share_inputs=True)
+            while running:
+                yield _waited_for(*running[0])
+                self._idle.put(running.popleft()[1])
+        finally:
+            for _, request in running:
+                with contextlib.suppress(RuntimeError):  # told already, if it is the one that failed
+                    request.wait()
+                self._idle.put(request)
+
+
+def parts(images: int, streams: int) -> Iterator[slice]:
+    """Cut images into pieces that are computed side by side.
+
+    Their sizes are powers of two: OpenVINO prepares itself for every new size, which takes a tenth of a second with
+    resnet50, and so meets few.
+
+    Parameters
+    ----------
+    images
+        How many there are.
+    streams
+        How many pieces are computed at a time.
+
+    Yields
+    ------
+    slice
+        In order, none missing.
+    """
+    most = min(_MOST, _power_of_two(max(1, images // streams)))
+    start = 0
+    while start < images:
+        size = min(most, _power_of_two(images - start))
+        yield slice(start, start + size)
+        start += size
+
+
+def _power_of_two(number: int) -> int:
+    """Return the largest that is no larger than a positive number."""
+    return 1 << (number.bit_length() - 1)
+
+
+def _waited_for(part: slice, request: Any) -> tuple[slice, Any]:
+    request.wait()
+    return part, request.output_tensors
+
+
+def load(source: str, cache: Path) -> Runtime:
+    """Load a model at the precision and with the threads that suit this machine.
+
+    Parameters
+    ----------
+    source
+        An exported folder, or `models:/NAME@ALIAS` or `models:/NAME/VERSION` of the MLflow server that
+        `MLFLOW_TRACKING_URI` names.
+    cache
+        A folder for what is fetched from there; it is made when it is missing.
+
+    Raises
+    ------
+    ModelError
+        As `Runtime`, or when `source` is neither.
+    TrackingError
+        As `galmorph.serving.source.fetched`.
+    """
+    return Runtime(fetched(source, cache), "auto", None)
+
+
+def _check_denoiser(folder: Path, denoiser: DenoiserParams | None) -> None:
+    """Refuse a model now whose images could not be denoised later."""
+    match denoiser:
+        case TvParams():
+            module, package = "skimage", "scikit-image"
+        case WaveletParams():
+            module, package = "pywt", "PyWavelets"
+        case _:
+            return
+    if find_spec(module) is None:
+        raise ModelError(
+            f"{folder}: the model's images are denoised with {package}, which is not installed. "
+            f"Install it (pip install {package}). Received: {denoiser}"
+        )

@@ -1,0 +1,186 @@
+"""Where an exported model comes from: a folder, or a version in MLflow's registry, over HTTP by mlflow-skinny."""
+
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import quote
+
+from galmorph.errors import ModelError, TrackingError
+from galmorph.serving.exported import DIGESTS
+from galmorph.storage import digest_file, fingerprint, named_storage_errors
+
+#: Tags of a version: where in its run's artifacts the exported folder lies, and the SHA-256 of its `digests.json`.
+EXPORT_TAG, EXPORT_DIGEST_TAG = "export", "export_digest"
+
+_REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
+_FORMS = "an exported folder, models:/NAME@ALIAS or models:/NAME/VERSION"
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A version of a registered model, and where its export lies.
+
+    Attributes
+    ----------
+    name, version
+        Of the registered model.
+    run_id
+        The run whose artifacts hold the export.
+    export
+        Its path among them; None: the version was registered without one.
+    digest
+        SHA-256 of the export's `digests.json`.
+    """
+
+    name: str
+    version: int
+    run_id: str
+    export: str | None
+    digest: str | None
+
+    @property
+    def source(self) -> str:
+        """`models:/NAME/VERSION`: the version itself, for an alias may move."""
+        return f"models:/{self.name}/{self.version}"
+
+
+def is_registered(source: str) -> bool:
+    """Whether a source is meant to be a registered model, and not a folder."""
+    return source.startswith("models:")
+
+
+def resolve(source: str) -> Registered:
+    """Ask the registry which version a source is now; cheap enough to ask every few seconds.
+
+    Parameters
+    ----------
+    source
+        `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
+
+    Returns
+    -------
+    Registered
+        The version, whether it has an export or not.
+
+    Raises
+    ------
+    ModelError
+        When `source` is not of that form.
+    TrackingError
+        When the registry has no such version, does not answer, or is a database that mlflow-skinny cannot read.
+    """
+    parts = _REGISTERED.fullmatch(source)
+    if parts is None:
+        raise ModelError(f"Give {_FORMS}. Received: {source!r}")
+    _check_store()
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    client, name = mlflow.MlflowClient(), parts["name"]
+    try:
+        found = (
+            client.get_model_version_by_alias(name, parts["alias"])
+            if parts["alias"]
+            else client.get_model_version(name, parts["version"])
+        )
+    except (MlflowException, OSError) as error:
+        raise TrackingError(
+            f"{source}: cannot be had from {mlflow.get_registry_uri()}. Check the name, that a version has this alias, "
+            f"and MLFLOW_TRACKING_URI. Received: {error}"
+        ) from error
+    tags = found.tags
+    return Registered(name, int(found.version), found.run_id, tags.get(EXPORT_TAG), tags.get(EXPORT_DIGEST_TAG))
+
+
+def fetched(source: str, cache: Path) -> Path:
+    """Return the exported folder of a source, fetched where it is not there yet.
+
+    Parameters
+    ----------
+    source
+        An exported folder, `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
+    cache
+        A folder for what is fetched; it is made when it is missing. What lies there is used again, and several
+        processes may use it at once.
+
+    Returns
+    -------
+    Path
+        The folder, not yet checked; `galmorph.serving.exported.checked_facts` does that.
+
+    Raises
+    ------
+    ModelError
+        When `source` is none of these, the version has no export, or what came is not what was registered.
+    TrackingError
+        As `resolve`, or when the export cannot be fetched.
+    """
+    if not is_registered(source):
+        return Path(source)
+    version = resolve(source)
+    if version.export is None or version.digest is None:
+        raise ModelError(
+            f"{version.source}: was registered without an exported model. Register it again (`galmorph register`). "
+            f"Received: a version without the tags {EXPORT_TAG} and {EXPORT_DIGEST_TAG}"
+        )
+    # By digest, too: the same name and number may be another model's on another server.
+    folder = cache / f"{quote(version.name, safe='')}-{version.version}-{fingerprint(version.digest)[:12]}"
+    if not folder.is_dir():
+        _fetch(version, version.export, folder)
+    else:
+        _check_digest(version, folder, f"Remove {folder}, and it is fetched again")
+    return folder
+
+
+def _check_digest(version: Registered, folder: Path, remedy: str) -> None:
+    digest = digest_file(folder / DIGESTS) if (folder / DIGESTS).is_file() else None
+    if digest != version.digest:
+        raise ModelError(
+            f"{version.source}: what is in {folder.name} is not what was registered ({version.digest}). {remedy}. "
+            f"Received: {digest}"
+        )
+
+
+def _fetch(version: Registered, export: str, folder: Path) -> None:
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    uri = f"runs:/{version.run_id}/{export}"
+    with named_storage_errors(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching-") as temporary:
+            try:
+                came = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=temporary))
+            except (MlflowException, OSError) as error:
+                raise TrackingError(
+                    f"{version.source}: its export cannot be fetched ({uri}). Check that the server serves artifacts, "
+                    f"or that their store can be reached from here. Received: {error}"
+                ) from error
+            _check_digest(version, came, "Try again, and register the model again if that does not help")
+            _moved(came, folder)
+
+
+def _moved(came: Path, folder: Path) -> None:
+    """Rename, unless another process was first."""
+    try:
+        came.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+        shutil.rmtree(came)
+
+
+def _check_store() -> None:
+    """Refuse a store that mlflow-skinny has no driver for, before it fails in words that help nobody."""
+    uri = os.environ.get("MLFLOW_REGISTRY_URI") or os.environ.get("MLFLOW_TRACKING_URI")
+    remote = uri is not None and uri.startswith(("http://", "https://", "databricks", "uc:"))
+    if not remote and find_spec("sqlalchemy") is None:
+        raise TrackingError(
+            "MLFLOW_TRACKING_URI: this installation reads the registry of an MLflow server only. Give the server's "
+            "address (http://HOST:PORT), or an exported folder instead; a database needs the whole of MLflow "
+            f"(pip install galmorph[pipeline]). Received: {uri or 'nothing, which means a database in this folder'}"
+        )
