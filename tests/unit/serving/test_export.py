@@ -20,7 +20,7 @@ from galmorph.serving.export import Origin, export, in_float32
 from galmorph.serving.runtime import Runtime
 from galmorph.storage import digest_file, read_json
 from tests.convolutional import CASES, galaxies, made, taught
-from tests.exporting import exported
+from tests.exporting import exported, facts_of
 
 needs_bfloat16 = pytest.mark.skipif(not cpu_has_bfloat16(FACTS), reason="this CPU has no bfloat16 instructions")
 #: One of each architecture; the rest of CASES differ in what the closed form meets, which has tests of its own.
@@ -181,20 +181,11 @@ def test_what_the_service_shows_lies_beside(trained, tmp_path):
         "report.html": tmp_path / "page.html",
         "model_card.md": tmp_path / "none.md",
     }
-    model, facts = trained[0], Runtime(trained[4], "f32", 1).facts
-    of_model = facts_of(facts)
-    export(model, of_model, tmp_path / "out", Origin("galmorph", None, "m", "now"), None, shown)
+    model = trained[0]
+    export(model, facts_of(model), tmp_path / "out", Origin("galmorph", None, "m", "now"), None, shown)
     assert set(read_json(tmp_path / "out/digests.json")) == {
         "examples/one.png", "facts.json", "model.bin", "model.xml", "report.html",
     }  # fmt: skip
-
-
-def facts_of(facts):
-    from galmorph.models.saved import ModelFacts
-    from tests.evaluated import RECIPE
-
-    carried = facts.model_dump(include=set(ModelFacts.model_fields))
-    return ModelFacts.model_validate({**carried, "recipe": RECIPE, "seed": 1})
 
 
 def test_a_graph_that_differs_is_not_handed_out(trained, tmp_path, monkeypatch):
