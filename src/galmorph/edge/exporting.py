@@ -56,7 +56,7 @@ def export_version(
     Returns
     -------
     dict
-        The version's tags that lead to the export.
+        The version's tags that lead to the export, and say what it was made of.
 
     Raises
     ------
@@ -70,9 +70,9 @@ def export_version(
         made_of = fingerprint(
             __version__, digest_file(file), layer, {name: _digest(path) for name, path in sorted(beside.items())}
         )
-        known = {name: version.tags[name] for name in (EXPORT_TAG, EXPORT_DIGEST_TAG) if name in version.tags}
-        if len(known) == 2 and version.tags.get(_MADE_OF_TAG) == made_of:
-            return known
+        names = (EXPORT_TAG, EXPORT_DIGEST_TAG, _MADE_OF_TAG)
+        if version.tags.get(_MADE_OF_TAG) == made_of:
+            return {name: version.tags[name] for name in names}
         folder = Path(temporary) / "exported"
         model, facts = load_model(file)
         created = datetime.fromtimestamp(version.creation_timestamp / 1000, UTC).isoformat(timespec="seconds")
@@ -84,10 +84,12 @@ def export_version(
 
 def _logged(version: ModelVersion, folder: Path, made_of: str) -> dict[str, str]:
     client, digest = MlflowClient(), digest_file(folder / DIGESTS)
-    tags = {EXPORT_TAG: f"{_ARTIFACTS}/{digest[:16]}", EXPORT_DIGEST_TAG: digest}
+    tags = {EXPORT_TAG: f"{_ARTIFACTS}/{digest[:16]}", EXPORT_DIGEST_TAG: digest, _MADE_OF_TAG: made_of}
     try:
         client.log_artifacts(version.run_id, str(folder), tags[EXPORT_TAG])
-        for name, value in {**tags, _MADE_OF_TAG: made_of}.items():
+        # While the others change, this one names no export: an interrupted run is not taken for a finished one.
+        client.set_model_version_tag(version.name, version.version, _MADE_OF_TAG, "unfinished")
+        for name, value in tags.items():
             client.set_model_version_tag(version.name, version.version, name, value)
     except MlflowException as error:
         raise TrackingError(

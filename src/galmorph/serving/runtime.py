@@ -21,7 +21,7 @@ from galmorph.serving.exported import ExportFacts, checked_facts
 from galmorph.serving.graph import Precision, chosen_precision, compiled_graph
 from galmorph.serving.source import fetched
 
-__all__ = ["Answers", "ExportFacts", "Precision", "Runtime", "empty", "load"]
+__all__ = ["Answers", "ExportFacts", "Precision", "Runtime", "empty", "load", "sign"]
 
 #: Most images of one request to OpenVINO: more are no faster, and need more memory.
 _MOST = 32

@@ -12,55 +12,10 @@ from galmorph.explain.class_map import class_map
 from galmorph.explain.closed_form import class_weights, grad_cam_outputs
 from galmorph.explain.grad_cam import GradCam
 from galmorph.explain.graph import last_convolution
-from galmorph.models.architectures import build
 from galmorph.models.layers import with_probability
-from galmorph.params import PreprocessParams
+from tests.convolutional import CASES, made
 
-#: Architecture, side in pixels, values of `train.cnn`. At 20 and 100 pixels the CNN's last pooling drops a border, at
-#: 48 VGG16's does; at 80 ResNet50 ends in 3×3 positions.
-CASES = {
-    "baseline": ("baseline_cnn", 24, {}),
-    "baseline, border dropped": ("baseline_cnn", 100, {}),
-    "baseline, averaged": ("baseline_cnn", 20, {"pooling": "average"}),
-    "regularised": ("regularised_cnn", 24, {}),
-    "regularised, border dropped": ("regularised_cnn", 20, {}),
-    "regularised, averaged": ("regularised_cnn", 20, {"pooling": "average"}),
-    "regularised, two convolutions": ("regularised_cnn", 20, {"convolutions": 2}),
-    "vgg16": ("vgg16", 32, {}),
-    "vgg16, border dropped": ("vgg16", 48, {}),
-    "resnet50": ("resnet50", 80, {}),
-}
 CLASSES = ("Elliptical", "Other")
-
-
-def shaken(model: keras.Model) -> keras.Model:
-    """Give a model random biases, and batch normalisation of any factor and shift, negative ones too."""
-    random = np.random.default_rng(5)
-    for layer in model.layers:
-        weights = layer.get_weights()
-        if isinstance(layer, keras.layers.BatchNormalization):
-            gamma, beta, mean, variance = weights
-            signs = random.choice([-1.0, 1.0], gamma.shape, p=[0.2, 0.8])
-            layer.set_weights(
-                [
-                    signs * random.uniform(0.5, 1.5, gamma.shape),
-                    random.normal(0, 0.3, beta.shape),
-                    random.normal(0, 0.3, mean.shape),
-                    random.uniform(0.5, 3.0, variance.shape),
-                ]
-            )
-        elif len(weights) == 2:
-            layer.set_weights([weights[0], random.normal(0, 0.1, weights[1].shape)])
-    return model
-
-
-def made(params, case: str) -> keras.Model:
-    architecture, size, values = CASES[case]
-    keras.utils.set_random_seed(3)
-    cnn = params.train.cnn.model_copy(update={"filters": (4, 5, 6), "dense_units": 16, **values})
-    transfer = params.train.transfer.model_copy(update={"dense_units": 16, "weights": "none"})
-    train = params.train.model_copy(update={"cnn": cnn, "transfer": transfer})
-    return shaken(with_probability(build(architecture, PreprocessParams(crop=0.5, image_size=size), train), 1.3))
 
 
 @pytest.fixture(scope="module", params=list(CASES))
