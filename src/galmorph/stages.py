@@ -341,7 +341,7 @@ STAGES: Mapping[str, Stage] = {
         outputs={"registration": "registration.json"},
         params=p.RegisterStageParams,
         sections=("register", "explain"),
-        packages=("models", "evaluation", "promotion"),
+        packages=("models", "evaluation", "explain", "promotion", "serving"),
         through=dict.fromkeys(("models", "evaluations", "splits", "manifest", "raw", "variants"), "best"),
     ),
 }
