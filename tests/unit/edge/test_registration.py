@@ -62,7 +62,15 @@ def png(cataid):
 class TestVersion:
     def test_its_run_holds_what_it_is_judged_by(self, folder, version):
         names = {item.path for item in MlflowClient().list_artifacts(version.run_id)}
-        assert names == {"best.json", "evaluation", "explanations", "model_card.md", "promotion", "robustness"}
+        assert names == {
+            "best.json",
+            "evaluation",
+            "explanations",
+            "export",
+            "model_card.md",
+            "promotion",
+            "robustness",
+        }
         own, problem = read_evidence(version)
         assert problem == ""
         answered = registered.predictions(folder)

@@ -79,7 +79,7 @@ def test_the_curves_are_drawn_and_logged(params, project, tmp_path):
     run = trained(tmp_path, project, stage_params(params, phases("scratch"), transfer__weights="none"))
     assert cv2.imread(str(tmp_path / "models" / "curves.png")).shape[:2] == (480, 1080)
     artifacts = mlflow.MlflowClient().list_artifacts(run.info.run_id, "training")
-    assert [item.path for item in artifacts] == ["training/curves.png"]
+    assert "training/curves.png" in [item.path for item in artifacts]
 
 
 def test_system_metrics_are_sampled_while_training_and_then_end(params, project, tmp_path):

@@ -125,7 +125,7 @@ def test_a_small_difference_is_not_chased(ig):
     model = bent("tanh", 0.02, -2.5)
     images = np.full((1, SIDE, SIDE, 3), 250, np.float32)
     facts = [
-        IntegratedGradients(model, ig(baseline="black", steps=4, tolerance=1e-9, floor=floor), 8)
+        IntegratedGradients(model, ig(baseline="black", steps=4, max_steps=256, tolerance=1e-9, floor=floor), 8)
         .attribute(images, ["Elliptical"])
         .facts
         for floor in (10.0, 1e-9)
