@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo study test test-slow lint format lock clean
+.PHONY: help setup demo study test test-core test-tools test-slow lint format lock clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,7 +50,13 @@ endef
 LOOK := $(subst $(NEWLINE), && ,$(LOOK))
 
 test: setup ## every kind of test, at most 20 minutes on 2 cores
-	pytest -m 'not slow'
+	$(MAKE) --jobs=2 --keep-going test-core test-tools
+
+test-core: setup # a core each: one of the pure parts,
+	pytest -m 'not slow' tests/unit tests/contract
+
+test-tools: setup # and one of the real tools
+	pytest -m 'not slow' tests/pipeline tests/e2e
 
 test-slow: setup ## the long ones: kill matrices, scale
 	pytest -m slow

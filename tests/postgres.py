@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+from tests.debian import install
 
 USER, PASSWORD = "galmorph", "a password: 'quoted' @ %"
 
@@ -93,15 +93,4 @@ def _binary(name: str) -> str:
 
 
 def _install() -> None:
-    if _binary("initdb") and _binary("psql"):
-        return
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
-        pytest.skip("PostgreSQL is not installed, and only root on Debian can: apt-get install postgresql")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (
-        ["apt-get", "update", "-qq"],
-        ["apt-get", "install", "-qqy", "--no-install-recommends", "postgresql"],
-    ):
-        done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
-        if done.returncode:
-            pytest.skip(f"PostgreSQL is not installed, and `{' '.join(command)}` failed: {done.stderr.strip()[-300:]}")
+    install("postgresql", lambda: bool(_binary("initdb") and _binary("psql")))

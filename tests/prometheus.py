@@ -1,7 +1,6 @@
 """Prometheus and promtool for tests, from Debian's package."""
 
 import contextlib
-import os
 import shutil
 import socket
 import subprocess
@@ -10,13 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import pytest
+
+from tests.debian import install
 
 
 def binary(name: str) -> str:
     """Path of `prometheus` or `promtool`, installed where that is possible."""
-    if not shutil.which(name):
-        _install()
+    install("prometheus", lambda: shutil.which(name) is not None)
     found = shutil.which(name)
     assert found, f"{name} is not where apt-get was to put it"
     return found
@@ -54,16 +53,3 @@ def prometheus(folder: Path, config: str) -> Iterator[httpx.Client]:
     finally:
         process.terminate()
         process.wait(30)
-
-
-def _install() -> None:
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
-        pytest.skip("Prometheus is not installed, and only root on Debian can: apt-get install prometheus")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (
-        ["apt-get", "update", "-qq"],
-        ["apt-get", "install", "-qqy", "--no-install-recommends", "prometheus"],
-    ):
-        done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
-        if done.returncode:
-            pytest.skip(f"Prometheus is not installed, and `{' '.join(command)}` failed: {done.stderr.strip()[-300:]}")
