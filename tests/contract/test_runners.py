@@ -138,6 +138,15 @@ def test_packages_are_folders(repository):
             assert (repository / "src" / "galmorph" / package / "__init__.py").exists()
 
 
+def test_metrics_in_a_stages_folder_are_listed_apart(repository):
+    """`dvc metrics show` looks into no folder that is an output: what lies in one is named at the top."""
+    whole = YAML(typ="safe").load(repository / "dvc.yaml")
+    folders = [out for stage in whole["stages"].values() for out in names(body(stage).get("outs", []))]
+    assert whole["metrics"] == ["explanations/metrics.json"]
+    for path in whole["metrics"]:
+        assert any(path.startswith(f"{folder}/") for folder in folders), f"{path} is in no stage's output"
+
+
 def test_no_input_is_made_by_no_stage():
     made = {path for stage in STAGES.values() for path in stage.outputs.values()}
     for name, stage in STAGES.items():

@@ -66,6 +66,10 @@ def test_the_line_ends_in_a_registered_model_with_its_reports(project):
     assert registration["version"] == 1
     name = registration["tags"]["experiment"]
     assert (project.folder / "explanations" / name / "report.html").stat().st_size > 10_000
+    checks = json.loads((project.folder / "explanations" / name / "faithfulness.json").read_text())
+    assert "grad_cam" in checks["methods"]
+    metrics = json.loads((project.folder / "explanations/metrics.json").read_text())
+    assert metrics["experiment"] == name
     complexity = json.loads((project.folder / "evaluation" / name / "complexity.json").read_text())
     assert complexity["architecture"] == "regularised_cnn"
     assert complexity["layers"]["Conv2D"] > 0

@@ -88,6 +88,24 @@ def test_a_change_reruns_only_what_depends_on_it(finished, tmp_path, changed, ex
     assert would_run <= expected
 
 
+def test_the_chosen_model_is_explained_and_the_explanations_are_checked(finished):
+    best = json.loads((finished.folder / "evaluation/best.json").read_text())["experiment"]
+    explained = finished.folder / "explanations" / best
+    record = json.loads((explained / "faithfulness.json").read_text())
+    params = p.check(p.read_values(finished.folder / "params.yaml"), "params.yaml").explain
+    # The chosen model is a convolutional network.
+    assert set(record["methods"]) == set(params.methods) - {"attention_rollout"}
+    assert record["galaxies"] == params.faithfulness.galaxies
+    for name, method in record["methods"].items():
+        assert set(method["verdicts"]) == {"randomisation", "deletion", "insertion", "on_galaxy"}, name
+    page = (explained / "report.html").read_text()
+    assert best in page
+    assert len(page) < 10_000_000
+    metrics = json.loads((finished.folder / "explanations/metrics.json").read_text())
+    assert metrics["experiment"] == best
+    assert metrics["occlusion_deletion"] == record["methods"]["occlusion"]["scores"]["deletion"]["value"]
+
+
 def test_results_travel_through_a_remote(finished, tmp_path):
     remote, clone = tmp_path / "remote", tmp_path / "clone"
     finished.dvc("remote", "add", "--local", "--force", "backup", str(remote))
@@ -109,6 +127,9 @@ def test_metrics_and_plots_tell_the_story(finished, tmp_path):
     assert "evaluation/regularised_cnn_raw/metrics.json" in shown
     assert 0 <= shown["evaluation/regularised_cnn_raw/metrics.json"]["data"]["test"]["accuracy"]["value"] <= 1
     assert "summary" in shown["robustness/metrics.json"]["data"]
+    explained = shown["explanations/metrics.json"]["data"]
+    assert 0 <= explained["grad_cam_deletion"] <= 1
+    assert explained["grad_cam_checks_passed"] + explained["grad_cam_checks_failed"] <= 4
     assert "psnr" in shown["data/variants/nlm.json"]["data"]
     finished.dvc("plots", "show", "--out", str(tmp_path / "plots"))
     page = (tmp_path / "plots" / "index.html").read_text()
