@@ -128,8 +128,8 @@ def test_metrics_and_plots_tell_the_story(finished, tmp_path):
     assert 0 <= shown["evaluation/regularised_cnn_raw/metrics.json"]["data"]["test"]["accuracy"]["value"] <= 1
     assert "summary" in shown["robustness/metrics.json"]["data"]
     explained = shown["explanations/metrics.json"]["data"]
-    assert 0 <= explained["grad_cam_deletion"] <= 1
-    assert explained["grad_cam_checks_passed"] + explained["grad_cam_checks_failed"] <= 4
+    assert 0 <= explained["occlusion_deletion"] <= 1
+    assert 0 <= explained["occlusion_checks_passed"] + explained["occlusion_checks_failed"] <= 4
     assert "psnr" in shown["data/variants/nlm.json"]["data"]
     finished.dvc("plots", "show", "--out", str(tmp_path / "plots"))
     page = (tmp_path / "plots" / "index.html").read_text()
