@@ -17,6 +17,7 @@ from galmorph.data.matching import Matches, match_images
 from galmorph.edge.members import Source, close_archives, open_source
 from galmorph.edge.model_source import LoadedModel, load_source
 from galmorph.edge.outside import read_for_model
+from galmorph.edge.replaceable import WRITTEN_BY, check_replaceable
 from galmorph.edge.reports import write_report
 from galmorph.edge.scoring import predictions_table
 from galmorph.errors import ArchiveError, CatalogueError, InputError
@@ -24,7 +25,7 @@ from galmorph.evaluation.metrics import score
 from galmorph.models.predict import predict_batches
 from galmorph.parallel import map_ordered
 from galmorph.params import ArchiveParams, EvaluateParams, PreprocessParams, checked
-from galmorph.storage import digest_file, output_folder, read_json, write_json, write_table
+from galmorph.storage import digest_file, output_folder, write_json, write_table
 
 METRICS_FILE, REJECTED_FILE = "metrics.json", "rejected.csv"
 #: Says in metrics.json what wrote it, so that no other folder is taken for one that may be replaced.
@@ -89,7 +90,7 @@ def score_labelled(
     ParamsError
         When the crop is not a share of the frame.
     """
-    _check_replaceable(out)
+    check_replaceable(out, METRICS_FILE, _WRITER)
     labels = _read_labels(given)
     source, members = _members(given)
     matches = match_images(labels.rows["CATAID"], members, given.archive.patterns)
@@ -109,7 +110,7 @@ def score_labelled(
         predictions = predictions_table(galaxies, logits, p_elliptical)
         write_table(folder / "predictions.parquet", predictions)
         metrics = {
-            "written_by": _WRITER,
+            WRITTEN_BY: _WRITER,
             "galmorph": __version__,
             **_facts(loaded, preprocess),
             "labels": given.labels.name,
@@ -123,18 +124,6 @@ def score_labelled(
         title = f"{loaded.facts.experiment} on {given.labels.name}, n = {len(galaxies)}"
         write_report(folder, predictions, metrics["scores"], params.calibration_bins, title)
     return metrics
-
-
-def _check_replaceable(out: Path) -> None:
-    """Refuse a folder that this did not make: it would be replaced whole."""
-    if out.is_dir() and not any(out.iterdir()):
-        return
-    known = (out / METRICS_FILE).is_file() and read_json(out / METRICS_FILE).get("written_by") == _WRITER
-    if out.exists() and not known:
-        raise InputError(
-            f"{out}: exists, and is not the result of an earlier `galmorph score`; it would be replaced. Give another "
-            f"folder with --out. Received: {', '.join(sorted(one.name for one in out.iterdir())[:5]) or out}"
-        )
 
 
 def _read_labels(given: Labelled) -> Labels:
