@@ -1,7 +1,6 @@
 """A model, wherever it lies: a file, an experiment's folder, or a version in MLflow's registry."""
 
 import contextlib
-import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,11 +10,11 @@ import keras
 
 from galmorph.errors import ModelError, TrackingError
 from galmorph.models.saved import ModelFacts, load_model
+from galmorph.serving.source import is_registered, version_of
 from galmorph.storage import digest_file
 
 #: The model file in an experiment's folder.
 _MODEL_FILE = "model.keras"
-_REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 _FORMS = "a .keras file, a folder with model.keras in it, models:/NAME@ALIAS or models:/NAME/VERSION"
 
 
@@ -66,7 +65,7 @@ def load_source(source: str) -> LoadedModel:
 @contextlib.contextmanager
 def _model_file(source: str) -> Iterator[tuple[str, Path, str | None]]:
     """Yield what the model is called, its file, and the digest that it was registered with."""
-    if not source.startswith("models:"):
+    if not is_registered(source):
         file = Path(source) / _MODEL_FILE if Path(source).is_dir() else Path(source)
         if not file.is_file():
             raise ModelError(f"{file}: no such model. Give {_FORMS}. Received: {source!r}")
@@ -80,21 +79,13 @@ def _downloaded(source: str, folder: Path) -> tuple[str, Path, str | None]:
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    parts = _REGISTERED.fullmatch(source)
-    if parts is None:
-        raise ModelError(f"--model: give {_FORMS}. Received: {source!r}")
-    client, name = mlflow.MlflowClient(), parts["name"]
+    version = version_of(source, _FORMS)
+    named = f"models:/{version.name}/{version.version}"
     try:
-        version = (
-            client.get_model_version_by_alias(name, parts["alias"])
-            if parts["alias"]
-            else client.get_model_version(name, parts["version"])
-        )
-        named = f"models:/{name}/{version.version}"
         mlflow.artifacts.download_artifacts(artifact_uri=named, dst_path=str(folder))
     except (MlflowException, OSError) as error:
         raise TrackingError(
-            f"{source}: cannot be had from {mlflow.get_registry_uri()}. Check the name, MLFLOW_TRACKING_URI, and that "
+            f"{source}: its files cannot be had from {mlflow.get_registry_uri()}. Check MLFLOW_TRACKING_URI, and that "
             f"its artifacts can be reached from this folder. Received: {error}"
         ) from error
     files = sorted(folder.rglob("*.keras"))

@@ -7,11 +7,15 @@ import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from galmorph.errors import ModelError, TrackingError
 from galmorph.serving.exported import DIGESTS
 from galmorph.storage import digest_file, fingerprint, named_storage_errors
+
+if TYPE_CHECKING:  # whoever uses a folder need not load MLflow
+    from mlflow.entities.model_registry import ModelVersion
 
 #: Tags of a version: where in its run's artifacts the exported folder lies, and the SHA-256 of its `digests.json`.
 EXPORT_TAG, EXPORT_DIGEST_TAG = "export", "export_digest"
@@ -73,16 +77,38 @@ def resolve(source: str) -> Registered:
     TrackingError
         When the registry has no such version, does not answer, or is a database that mlflow-skinny cannot read.
     """
+    _check_store()
+    found = version_of(source, _FORMS)
+    tags = found.tags
+    return Registered(found.name, int(found.version), found.run_id, tags.get(EXPORT_TAG), tags.get(EXPORT_DIGEST_TAG))
+
+
+def version_of(source: str, forms: str) -> "ModelVersion":
+    """Ask the registry for a version.
+
+    Parameters
+    ----------
+    source
+        `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
+    forms
+        What may be given here, for the message.
+
+    Raises
+    ------
+    ModelError
+        When `source` is not of that form.
+    TrackingError
+        When the registry has no such version, or does not answer.
+    """
     parts = _REGISTERED.fullmatch(source)
     if parts is None:
-        raise ModelError(f"Give {_FORMS}. Received: {source!r}")
-    _check_store()
+        raise ModelError(f"--model: give {forms}. Received: {source!r}")
     import mlflow
     from mlflow.exceptions import MlflowException
 
     client, name = mlflow.MlflowClient(), parts["name"]
     try:
-        found = (
+        return (
             client.get_model_version_by_alias(name, parts["alias"])
             if parts["alias"]
             else client.get_model_version(name, parts["version"])
@@ -92,8 +118,6 @@ def resolve(source: str) -> Registered:
             f"{source}: cannot be had from {mlflow.get_registry_uri()}. Check the name, that a version has this alias, "
             f"and MLFLOW_TRACKING_URI. Received: {error}"
         ) from error
-    tags = found.tags
-    return Registered(name, int(found.version), found.run_id, tags.get(EXPORT_TAG), tags.get(EXPORT_DIGEST_TAG))
 
 
 def fetched(source: str, cache: Path) -> Path:

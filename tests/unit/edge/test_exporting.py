@@ -141,7 +141,7 @@ class TestFetching:
 
     @pytest.mark.parametrize("source", ["models:/", "models:/galmorph", "models:/galmorph/latest", "models:/a/b/1"])
     def test_what_is_no_source(self, source):
-        with pytest.raises(ModelError, match=r"Give an exported folder, models:/NAME@ALIAS or"):
+        with pytest.raises(ModelError, match=r"give an exported folder, models:/NAME@ALIAS or"):
             resolve(source)
 
     def test_an_alias_that_moved_is_seen(self, store, exported):
