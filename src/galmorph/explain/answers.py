@@ -1,6 +1,6 @@
 """A model's answers to altered images, as many as a black-box method asks for, with bounded memory."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import keras
 import numpy as np
@@ -8,6 +8,19 @@ import tensorflow as tf
 
 #: Logits that differ by no more than this, as a share of the reference or of 1, do so by float32's rounding alone.
 _ROUNDING = 1e-5
+
+
+def compiled_column(model: keras.Model, layer: str) -> Callable[[np.ndarray], tf.Tensor]:
+    """Compile the pass to a layer of one value, at inference; `(b, S, S, 3)` float32 in, `(b,)` out.
+
+    It is traced once, whatever the length of a batch: a last, smaller one must not compile the model again.
+    """
+    until = keras.Model(model.input, model.get_layer(layer).output)
+    compiled: Callable[[np.ndarray], tf.Tensor] = tf.function(
+        lambda images: until(images, training=False)[:, 0],
+        input_signature=[tf.TensorSpec(model.input_shape, tf.float32)],
+    )
+    return compiled
 
 
 class LogitAnswerer:
@@ -26,11 +39,7 @@ class LogitAnswerer:
 
     def __init__(self, model: keras.Model, batch_size: int) -> None:
         self.batch_size = batch_size
-        self._until_logit = keras.Model(model.input, model.get_layer("logit").output)
-        self._answer = tf.function(
-            lambda images: self._until_logit(images, training=False)[:, 0],
-            input_signature=[tf.TensorSpec(model.input_shape, tf.float32)],
-        )
+        self._answer = compiled_column(model, "logit")
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Answer a set of images.

@@ -5,9 +5,10 @@ from itertools import islice
 
 import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 from scipy.special import expit
+
+from galmorph.explain.answers import compiled_column
 
 Array = NDArray[np.float64]
 
@@ -25,12 +26,7 @@ class Answers:
 
     def __init__(self, model: keras.Model, batch_size: int) -> None:
         self._batch_size = batch_size
-        scaled = keras.Model(model.input, model.get_layer("temperature").output)
-        # One signature for every batch size: a last, smaller batch must not compile the model again.
-        self._answer = tf.function(
-            lambda images: scaled(images, training=False)[:, 0],
-            input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)],
-        )
+        self._answer = compiled_column(model, "temperature")
 
     def log_odds(self, images: Iterable[np.ndarray]) -> Array:
         """Return the calibrated log-odds of Elliptical, the logit over the temperature, `(n,)` float64.
