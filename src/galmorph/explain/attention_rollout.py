@@ -1,10 +1,11 @@
 """Attention rollout: which patches a transformer's answer drew on."""
 
 import cv2
+import keras
 import numpy as np
 
 from galmorph.explain.base import Attributions, Explainer
-from galmorph.models.vit import attention
+from galmorph.models.vit import Attention
 
 
 class AttentionRollout(Explainer):
@@ -25,7 +26,7 @@ class AttentionRollout(Explainer):
     Raises
     ------
     ModelError
-        When it is asked, and the model has no attention.
+        When the model has no attention.
 
     References
     ----------
@@ -37,6 +38,10 @@ class AttentionRollout(Explainer):
     meaning = "the share of the answer's token that comes from the patch around a pixel"
     classless = True
 
+    def __init__(self, model: keras.Model, batch_size: int) -> None:
+        super().__init__(model, batch_size)
+        self._attention = Attention(model)
+
     def _attribute(
         self,
         images: np.ndarray,
@@ -45,7 +50,7 @@ class AttentionRollout(Explainer):
         maps = np.empty(images.shape[:3], np.float32)
         for start in range(0, len(images), self.batch_size):
             part = slice(start, start + self.batch_size)
-            for at, patches in enumerate(rollout(attention(self.model, images[part], self.batch_size)), start):
+            for at, patches in enumerate(rollout(self._attention(images[part], self.batch_size)), start):
                 maps[at] = cv2.resize(patches, maps.shape[1:], interpolation=cv2.INTER_LINEAR)
         return Attributions(maps)
 

@@ -97,44 +97,63 @@ def _block(tokens: keras.KerasTensor, name: str, params: VitParams) -> keras.Ker
     return layers.Add(name=f"{name}_add")([tokens, hidden])
 
 
-def attention(model: keras.Model, images: np.ndarray, batch_size: int) -> np.ndarray:
-    """Read out the attention weights with which a transformer answers.
+class Attention:
+    """The attention weights with which a transformer answers.
 
     Each block's attention is asked again, for its weights, on the very tokens that it was given; the model stays as it
-    is. It may have been trained here or loaded from its file.
+    is, and its weights are read when it is asked. It may have been trained here or loaded from its file.
 
     Parameters
     ----------
     model
         A galmorph `vit`.
-    images
-        `(N, S, S, 3)` uint8 at the model's size.
-    batch_size
-        Images at a time.
-
-    Returns
-    -------
-    numpy.ndarray
-        `(N, depth, heads, T, T)` float32: in each row, the weights over all tokens with which a token looks at them,
-        their sum 1. Token 0 is the class token, then come the patches, row by row. At 300 pixels an image takes 20 MB.
 
     Raises
     ------
     ModelError
-        When the model has no attention, or the images are not of its size.
+        When the model has no attention.
     """
-    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.MultiHeadAttention)]
-    if not layers:
-        raise ModelError(f"{model.name} has no attention to read out. Choose an experiment of the architecture vit.")
-    check_size(model, images)
-    seen = keras.Model(model.input, [model.get_layer(f"{layer.name}_norm").output for layer in layers])
-    tokens = layers[0].output.shape[1]
-    weights = np.empty((len(images), len(layers), layers[0].num_heads, tokens, tokens), np.float32)
-    for start in range(0, len(images), batch_size):
-        part = slice(start, start + batch_size)
-        given = seen.predict_on_batch(images[part].astype(np.float32))
-        # One block alone comes as an array of its own.
-        for number, (layer, inputs) in enumerate(zip(layers, given if len(layers) > 1 else [given], strict=True)):
-            _, scores = layer(inputs, inputs, return_attention_scores=True, training=False)
-            weights[part, number] = keras.ops.convert_to_numpy(scores)
-    return weights
+
+    def __init__(self, model: keras.Model) -> None:
+        self._model = model
+        self._layers = [layer for layer in model.layers if isinstance(layer, keras.layers.MultiHeadAttention)]
+        if not self._layers:
+            raise ModelError(
+                f"{model.name} has no attention to read out. Choose an experiment of the architecture vit."
+            )
+        norms = [model.get_layer(f"{layer.name}_norm").output for layer in self._layers]
+        self._given = keras.Model(model.input, norms)
+
+    def __call__(self, images: np.ndarray, batch_size: int) -> np.ndarray:
+        """Read the weights out.
+
+        Parameters
+        ----------
+        images
+            `(N, S, S, 3)` of any real type, in [0, 255], at the model's size.
+        batch_size
+            Images at a time.
+
+        Returns
+        -------
+        numpy.ndarray
+            `(N, depth, heads, T, T)` float32: in each row, the weights over all tokens with which a token looks at
+            them, their sum 1. Token 0 is the class token, then come the patches, row by row. At 300 pixels an image
+            takes 20 MB.
+
+        Raises
+        ------
+        ModelError
+            When the images are not of the model's size.
+        """
+        check_size(self._model, images)
+        tokens = self._layers[0].output.shape[1]
+        weights = np.empty((len(images), len(self._layers), self._layers[0].num_heads, tokens, tokens), np.float32)
+        for start in range(0, len(images), batch_size):
+            part = slice(start, start + batch_size)
+            # One block alone comes as an array of its own.
+            given = keras.tree.flatten(self._given.predict_on_batch(images[part].astype(np.float32)))
+            for number, (layer, inputs) in enumerate(zip(self._layers, given, strict=True)):
+                _, scores = layer(inputs, inputs, return_attention_scores=True, training=False)
+                weights[part, number] = keras.ops.convert_to_numpy(scores)
+        return weights

@@ -11,7 +11,7 @@ from galmorph.models.architectures import build
 from galmorph.models.batch_norm import recalibrate
 from galmorph.models.cnn import baseline_cnn
 from galmorph.models.layers import with_probability
-from galmorph.models.vit import attention, vit
+from galmorph.models.vit import Attention, vit
 from galmorph.params import PreprocessParams, VitParams
 
 SIZES = VitParams(patch=4, width=12, depth=3, heads=3, mlp=20, dropout=0.1)
@@ -34,7 +34,7 @@ def images():
 
 @pytest.fixture(scope="module")
 def weights(model, images):
-    return attention(model, images, 2)
+    return Attention(model)(images, 2)
 
 
 def outputs(model, name, images):
@@ -106,7 +106,7 @@ def test_attention_is_that_of_the_prediction(block, model, images, weights):
 
 def test_reading_attention_leaves_the_model_as_it_is(model, images, tmp_path):
     before = outputs(model, "logit", images)
-    attention(model, images, 5)
+    Attention(model)(images, 5)
     np.testing.assert_array_equal(outputs(model, "logit", images), before)
     assert model.get_layer("block1_attention").output.shape == (None, 17, 12)  # has one output only, still
 
@@ -114,20 +114,20 @@ def test_reading_attention_leaves_the_model_as_it_is(model, images, tmp_path):
 def test_a_loaded_model_s_attention_can_be_read(model, images, weights, tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = saved.load_keras(tmp_path / "model.keras")
-    np.testing.assert_allclose(attention(loaded, images, 3), weights, atol=1e-5)
+    np.testing.assert_allclose(Attention(loaded)(images, 3), weights, atol=1e-5)
 
 
 def test_one_block_s_attention_can_be_read(images):
-    single = attention(vit(16, SIZES.model_copy(update={"depth": 1})), images, 5)
+    single = Attention(vit(16, SIZES.model_copy(update={"depth": 1})))(images, 5)
     assert single.shape == (5, 1, 3, 17, 17)
 
 
 def test_a_model_without_attention_and_images_of_another_size_are_refused(params, model, images):
     cnn = baseline_cnn(16, params.train.cnn.model_copy(update={"filters": (2,), "dense_units": 2}))
     with pytest.raises(ModelError, match="baseline_cnn has no attention"):
-        attention(cnn, images, 2)
+        Attention(cnn)(images, 2)
     with pytest.raises(ModelError, match=r"16, 16, 3.*Received: \(8, 8, 3\)"):
-        attention(model, images[:, :8, :8], 2)
+        Attention(model)(images[:, :8, :8], 2)
 
 
 @pytest.mark.parametrize(("size", "near"), [(300, "288 or 304"), (8, "16"), (70, "64 or 80")])
