@@ -64,6 +64,7 @@ def numbers(
         [galaxy.blank_channel for galaxy in galaxies],
     )
     stability = turn_stability(explainer, asked, maps[name])
+    turns = _turns(subject, images, params.batch_size)
     verdicts = {check: found["verdict"] for check, found in record["methods"][name]["verdicts"].items()}
     accuracy = subject.scores.get("accuracy", {}).get("value")
     return [
@@ -76,7 +77,7 @@ def numbers(
             evidence=_evidence(explainer.title, galaxy, energy, name, at),
             galaxy_found=bool(segment(galaxy.image).galaxy.any()),
             blank_channels=len(galaxy.blank_channel),
-            turns=_turns(subject, images[at], params.batch_size),
+            turns=turns[at],
             map_stability=_known(stability[at]),
             agreement=_mean_agreement({method: of_all[at : at + 1] for method, of_all in maps.items()}),
             verdicts=verdicts,
@@ -99,10 +100,15 @@ def _evidence(title: str, galaxy: Explained, energy: Energy, name: str, at: int)
     )
 
 
-def _turns(subject: Subject, image: np.ndarray, batch_size: int) -> Turns:
-    views = np.concatenate([turned(image[None], turn) for turn in TURNS])
-    _, p = predict_logits(subject.model, views, batch_size)
-    return Turns(int(((p >= THRESHOLD) == (p[0] >= THRESHOLD)).sum()), len(p), float(p.min()), float(p.max()))
+def _turns(subject: Subject, images: np.ndarray, batch_size: int) -> list[Turns]:
+    """Answer every image turned and mirrored; the first of its eight views is the image as it is."""
+    views = np.concatenate([turned(images, turn) for turn in TURNS])
+    _, answered = predict_logits(subject.model, views, batch_size)
+    of_images = answered.reshape(len(TURNS), len(images)).T
+    return [
+        Turns(int(((p >= THRESHOLD) == (p[0] >= THRESHOLD)).sum()), len(p), float(p.min()), float(p.max()))
+        for p in of_images
+    ]
 
 
 def _mean_agreement(maps: Mapping[str, np.ndarray]) -> float | None:
