@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.lib.format import open_memmap
 
-from galmorph.explain.base import Explainer
+from galmorph.explain.base import Attributions, Explainer
 from galmorph.parallel import progress
 from galmorph.storage import replacing, write_table
 
@@ -48,16 +48,21 @@ def write_attributions(
     write_table(folder / GALAXIES_FILE, galaxies[["CATAID", "target"]])
     starts = range(0, len(galaxies), batch_size)
     todo = [
-        (name, start, part)
-        for name in explainers
+        (name, start)
         for start in starts
-        if not _whole(folder, name).exists() and not (part := _part(folder, name, start)).exists()
+        for name in explainers
+        if not _whole(folder, name).exists() and not _part(folder, name, start).exists()
     ]
-    for name, start, part in progress(iter(todo), len(todo), "explaining", "batches"):
+    at, seen, made = -1, np.empty(0, np.uint8), dict[str, Attributions]()
+    for name, start in progress(iter(todo), len(todo), "explaining", "batches"):
         rows = galaxies.iloc[start : start + batch_size]
-        made = explainers[name].attribute(images(rows["CATAID"].tolist()), rows["target"].tolist())
-        with replacing(part) as temporary, temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, maps=made.maps, **_prefixed(made.facts))
+        if start != at:  # a batch is read once, for all methods
+            at, seen, made = start, images(rows["CATAID"].tolist()), {}
+        explainer = explainers[name]
+        base = made.get(explainer.refines or "")
+        made[name] = explainer.refined(base) if base else explainer.attribute(seen, rows["target"].tolist())
+        with replacing(_part(folder, name, start)) as temporary, temporary.open("wb") as file:
+            np.savez(file, allow_pickle=False, maps=made[name].maps, **_prefixed(made[name].facts))
     for name in explainers:
         if not _whole(folder, name).exists():
             _join(folder, name, galaxies["CATAID"].tolist(), [_part(folder, name, start) for start in starts])

@@ -51,6 +51,8 @@ class Explainer(ABC):
         Whether negative values mean evidence against the class.
     classless
         Whether maps are the same for either class.
+    refines
+        The method whose answers this one makes its own of, by `refined`; None: it makes them itself.
     """
 
     name: ClassVar[str]
@@ -58,6 +60,7 @@ class Explainer(ABC):
     meaning: ClassVar[str]
     signed: ClassVar[bool] = False
     classless: ClassVar[bool] = False
+    refines: ClassVar[str | None] = None
 
     def __init__(self, model: keras.Model, batch_size: int) -> None:
         self.model, self.batch_size = model, batch_size
@@ -91,6 +94,10 @@ class Explainer(ABC):
         if len(signs) != len(floats):
             raise InputError(f"every image needs a target. Received: {len(floats)} images and {len(signs)} targets")
         return self._attribute(floats, signs)
+
+    def refined(self, made: Attributions) -> Attributions:
+        """Make this method's answers of those that the method it `refines`, of the same values, gave."""
+        raise NotImplementedError(f"{self.name} refines no other method")
 
     @abstractmethod
     def _attribute(self, images: np.ndarray, signs: np.ndarray) -> Attributions:

@@ -110,15 +110,16 @@ class DenoisedIntegratedGradients(IntegratedGradients):
     title = "Integrated Gradients, noise reduced"
     meaning = "how much of the logit's difference from an image that carries nothing comes from around a pixel"
 
-    def _attribute(self, images: np.ndarray, signs: np.ndarray) -> Attributions:
-        raw = super()._attribute(images, signs)
-        maps = self.refined(raw.maps)
-        change = maps.sum((1, 2), dtype=np.float64) - raw.maps.sum((1, 2), dtype=np.float64)
-        return Attributions(maps, {**raw.facts, "smoothing_delta": change.astype(np.float32)})
+    refines = IntegratedGradients.name
 
-    def refined(self, maps: np.ndarray) -> np.ndarray:
-        """Smooth maps that `IntegratedGradients` has made already, `(N, S, S)` float32."""
-        return reduce_noise(maps, self.params.noise_reduction)
+    def _attribute(self, images: np.ndarray, signs: np.ndarray) -> Attributions:
+        return self.refined(super()._attribute(images, signs))
+
+    def refined(self, made: Attributions) -> Attributions:
+        """Smooth what `IntegratedGradients` has made."""
+        maps = reduce_noise(made.maps, self.params.noise_reduction)
+        change = maps.sum((1, 2), dtype=np.float64) - made.maps.sum((1, 2), dtype=np.float64)
+        return Attributions(maps, {**made.facts, "smoothing_delta": change.astype(np.float32)})
 
 
 @dataclass

@@ -83,3 +83,31 @@ def test_a_method_without_facts_has_a_table_all_the_same(tmp_path, galaxies):
 
     write_attributions(tmp_path, {"plain": Plain()}, galaxies, images, 3)
     assert read_facts(tmp_path, "plain").columns.tolist() == ["CATAID"]
+
+
+def test_a_batch_is_read_once_and_a_method_that_refines_another_does_not_ask_again(tmp_path, galaxies):
+    class Doubled(Brightness):
+        refines = "brightness"
+
+        def refined(self, made):
+            return Attributions(2 * made.maps, made.facts)
+
+    read = []
+
+    def counted(cataids):
+        read.append(len(cataids))
+        return images(cataids)
+
+    doubled = Doubled()
+    write_attributions(tmp_path, {"brightness": Brightness(), "doubled": doubled}, galaxies, counted, 2)
+    assert read == [2, 2, 1]
+    assert doubled.asked == []
+    assert read_attributions(tmp_path, "doubled")[:, 0, 0].tolist() == [2 * value for value in expected()]
+
+
+def test_a_method_that_refines_one_that_is_not_asked_for_makes_it_itself(tmp_path, galaxies):
+    class Alone(Brightness):
+        refines = "something_else"
+
+    write_attributions(tmp_path, {"alone": Alone()}, galaxies, images, 3)
+    assert read_attributions(tmp_path, "alone")[:, 0, 0].tolist() == expected()

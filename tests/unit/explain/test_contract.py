@@ -90,3 +90,12 @@ def test_methods_that_a_model_does_not_allow_are_passed_over(model, transformer)
     asked = ("grad_cam", "attention_rollout")
     assert fitting(model, asked) == ("grad_cam",)
     assert fitting(transformer, asked) == ("attention_rollout",)
+
+
+@pytest.mark.parametrize("name", ["grad_cam_tv", "integrated_gradients_denoised"])
+def test_refining_another_methods_answers_is_asking_again(name, model, galaxies, explain_params):
+    refining = METHODS[name](model, explain_params)
+    base = METHODS[refining.refines](model, explain_params).attribute(galaxies, ["Other"] * 5)
+    refined, asked = refining.refined(base), refining.attribute(galaxies, ["Other"] * 5)
+    np.testing.assert_array_equal(refined.maps, asked.maps)
+    assert refined.facts.keys() == asked.facts.keys()
