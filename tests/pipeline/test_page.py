@@ -174,6 +174,11 @@ def test_the_report_is_shown_and_can_run_nothing(service, open_page):
     page.wait_for_selector("#report:not([hidden])")
     page.click("#report a")
     page.wait_for_selector("h1:has-text('Explanations')")
+    answer = page.request.get(page.url)
+    assert answer.ok
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "script-src" not in policy, "what is not named falls to the default"
 
 
 def test_a_service_with_keys_asks_for_one(tmp_path, exported_model, open_page):
