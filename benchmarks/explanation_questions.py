@@ -64,7 +64,7 @@ class Questions:
     """
 
     def __init__(self, model: Path, folder: Path, count: int) -> None:
-        from galmorph.data.dataset import answers, prepare
+        from galmorph.data.dataset import classes_of, prepare
         from galmorph.models.predict import predict_logits
         from galmorph.models.saved import load_model
         from galmorph.params import check, read_values
@@ -78,7 +78,7 @@ class Questions:
         self.frames = [read_image(paths[at]) for at in np.linspace(0, len(paths) - 1, count, dtype=int)]
         self.images = np.stack([prepare(frame, self.facts.preprocess) for frame in self.frames])
         self.logits, self.p = predict_logits(self.model, self.images, self.params.batch_size)
-        self.target = answers(self.p).tolist()
+        self.target = classes_of(self.p).tolist()
 
     def attributions(self, method: str, **changes: Any) -> Any:
         """Explain the galaxies by a method, with values changed in the section `explain`."""

@@ -16,14 +16,14 @@ import numpy as np
 
 from galmorph.data.augmentation import augment, centre, generator
 from galmorph.data.resample import resample
-from galmorph.params import AugmentationParams, Fill, PreprocessParams
+from galmorph.params import AugmentationParams, DenoiserParams, Fill, PreprocessParams
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 #: The class whose probability the models give; y = 1 stands for it, here and nowhere else.
 POSITIVE = "Elliptical"
-#: Calibrated probability of it from which an answer is it.
+#: Calibrated probability of it from which an answer is it: so calibrated probabilities make the fewest mistakes.
 THRESHOLD = 0.5
 
 
@@ -40,7 +40,7 @@ def targets(labels: Sequence[str]) -> np.ndarray:
     return np.asarray([label == POSITIVE for label in labels], np.float32)
 
 
-def answers(p_elliptical: np.ndarray) -> np.ndarray:
+def classes_of(p_elliptical: np.ndarray) -> np.ndarray:
     """Return the class of each calibrated probability, `(N,)` text: `Elliptical` from `THRESHOLD` on."""
     return np.where(p_elliptical >= THRESHOLD, POSITIVE, "Other")
 
@@ -83,6 +83,26 @@ def prepare(
     size = context_size(params.image_size, context)
     taken = side * size / params.image_size / zoom
     return resample(image, top + (side - taken) / 2, left + (side - taken) / 2, taken, size, fill)
+
+
+def prepare_raw(image: np.ndarray, params: PreprocessParams, denoiser: DenoiserParams | None) -> np.ndarray:
+    """Make of a raw cutout what a model of a variant sees: denoise it as the variant was, then `prepare` it.
+
+    Parameters
+    ----------
+    image
+        `(H, W, 3)` uint8 RGB, any size.
+    params
+        As for `prepare`.
+    denoiser
+        Of the variant; None for `raw`, or for an image that went through it already.
+    """
+    if denoiser is not None:
+        # Its libraries take seconds to load, which a model of raw images need not wait for.
+        from galmorph.data.denoise import denoise
+
+        image = denoise(image, denoiser)
+    return prepare(image, params)
 
 
 def context_size(image_size: int, context: float) -> int:

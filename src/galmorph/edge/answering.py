@@ -5,7 +5,7 @@ from itertools import islice
 
 import numpy as np
 
-from galmorph.data.dataset import POSITIVE, prepare
+from galmorph.data.dataset import classes_of, prepare_raw
 from galmorph.edge.model_source import load_source
 from galmorph.models.predict import predict_batches
 
@@ -26,19 +26,11 @@ def answer_cutouts(source: str, cutouts: Iterable[np.ndarray], batch_size: int) 
         `Elliptical` or `Other`, in their order.
     """
     loaded = load_source(source)
-    denoiser = loaded.facts.denoiser
-
-    def prepared(cutout: np.ndarray) -> np.ndarray:
-        if denoiser is None:
-            return prepare(cutout, loaded.facts.preprocess)
-        from galmorph.data.denoise import denoise
-
-        return prepare(denoise(cutout, denoiser), loaded.facts.preprocess)
+    facts = loaded.facts
 
     def batches() -> Iterator[np.ndarray]:
         left = iter(cutouts)
-        while batch := [prepared(cutout) for cutout in islice(left, batch_size)]:
+        while batch := [prepare_raw(cutout, facts.preprocess, facts.denoiser) for cutout in islice(left, batch_size)]:
             yield np.stack(batch)
 
-    answers = [p for _, p_elliptical in predict_batches(loaded.model, batches()) for p in p_elliptical]
-    return [POSITIVE if p >= 0.5 else "Other" for p in answers]
+    return [label for _, p in predict_batches(loaded.model, batches()) for label in classes_of(p).tolist()]

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from galmorph.data.dataset import answers, prepare
+from galmorph.data.dataset import classes_of, prepare
 from galmorph.data.denoise import denoise
 from galmorph.data.facts import blank_channels
 from galmorph.data.images import decode_image, is_blank, max_bytes
@@ -18,6 +18,7 @@ from galmorph.edge.explaining import about
 from galmorph.edge.explanations import FAITHFULNESS_FILE, REPORT_FILE, write_explanations
 from galmorph.edge.members import Source, close_archives, open_source, read_member
 from galmorph.edge.model_source import LoadedModel, load_source
+from galmorph.edge.replaceable import WRITTEN_BY, check_replaceable
 from galmorph.edge.subject import Subject
 from galmorph.errors import ArchiveError, ImageError, InputError
 from galmorph.evaluation.subset import stratified
@@ -25,7 +26,7 @@ from galmorph.explain.sample import choose_sample
 from galmorph.models.predict import predict_batches
 from galmorph.parallel import progress
 from galmorph.params import ExplainParams, PreprocessParams, checked
-from galmorph.storage import output_folder, read_json, write_json, write_table
+from galmorph.storage import output_folder, write_json, write_table
 
 EXPLAINED_FILE, REJECTED_FILE = "explained.json", "rejected.csv"
 #: Says in explained.json what wrote it, so that no other folder is taken for one that may be replaced.
@@ -104,7 +105,7 @@ def explain_outside(out: Path, model: str, given: Outside, params: ExplainParams
     ModelError, TrackingError
         When the model cannot be had.
     """
-    _check_replaceable(out)
+    check_replaceable(out, EXPLAINED_FILE, _WRITER)
     images = _images(given.paths)
     loaded = load_source(model)
     own = loaded.facts.preprocess
@@ -136,9 +137,7 @@ def explain_outside(out: Path, model: str, given: Outside, params: ExplainParams
             )
             write_explanations(folder, subject, params)
             write_table(folder / "predictions.csv", predictions.drop(columns=["label", "blank_channel"]))
-            write_json(
-                folder / EXPLAINED_FILE, {"written_by": _WRITER, "model": loaded.source, "digest": loaded.digest}
-            )
+            write_json(folder / EXPLAINED_FILE, {WRITTEN_BY: _WRITER, "model": loaded.source, "digest": loaded.digest})
     finally:
         close_archives()
     left_out = f", {len(rejected):,} files left out ({out / REJECTED_FILE})" if len(rejected) else ""
@@ -146,18 +145,6 @@ def explain_outside(out: Path, model: str, given: Outside, params: ExplainParams
         f"{len(predictions):,} images answered by {loaded.source}{left_out}\n"
         f"the report: {out / REPORT_FILE}; the checks in numbers: {out / FAITHFULNESS_FILE}"
     )
-
-
-def _check_replaceable(out: Path) -> None:
-    """Refuse a folder that this did not make: it would be replaced whole."""
-    if out.is_dir() and not any(out.iterdir()):
-        return
-    file = out / EXPLAINED_FILE
-    if out.exists() and not (file.is_file() and read_json(file).get("written_by") == _WRITER):
-        raise InputError(
-            f"{out}: exists, and is not the result of an earlier `galmorph explain --model`; it would be replaced. "
-            f"Give another folder with --out. Received: {out}"
-        )
 
 
 def _images(paths: tuple[Path, ...]) -> dict[str, _Image]:
@@ -231,7 +218,7 @@ def _answered(
             {
                 "CATAID": usable,
                 "label": None,
-                "predicted": answers(p_elliptical),
+                "predicted": classes_of(p_elliptical),
                 "p_elliptical": p_elliptical,
                 "logit": logit,
                 "blank_channel": blank,

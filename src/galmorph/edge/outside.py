@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from galmorph.data.dataset import prepare
+from galmorph.data.dataset import prepare_raw
 from galmorph.data.images import decode_image, is_blank, max_bytes
 from galmorph.edge.members import read_member
 from galmorph.errors import ArchiveError, ImageError
@@ -68,9 +68,4 @@ def read_for_model(
             raise ImageError(f"{name}: blank, every pixel is {pixels[0, 0].tolist()}.")
     except (ImageError, ArchiveError) as error:
         return ReadImage(cataid, None, "", str(error))
-    if denoiser is not None:
-        # Its libraries take seconds to load, which a model of raw images need not wait for.
-        from galmorph.data.denoise import denoise
-
-        pixels = denoise(pixels, denoiser)
-    return ReadImage(cataid, prepare(pixels, preprocess), hashlib.sha256(content).hexdigest(), "")
+    return ReadImage(cataid, prepare_raw(pixels, preprocess, denoiser), hashlib.sha256(content).hexdigest(), "")

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from galmorph import tracking
-from galmorph.data.dataset import POSITIVE
+from galmorph.data.dataset import classes_of
 from galmorph.edge.altered import degraded_views
 from galmorph.edge.denoising import denoiser_of
 from galmorph.edge.training import MODEL_FILE
@@ -73,7 +73,7 @@ def measure_robustness(
     p = _answers(model, views, params.batch_size)
     _check_undegraded(p[:, 0], galaxies, model_folder / MODEL_FILE)
     label = galaxies["label"].to_numpy(str)
-    right = (p >= 0.5) == (label == POSITIVE)[:, None]
+    right = classes_of(p) == label[:, None]
     curves = robustness_curves(asked, right[:, 1:], right[:, 0], params)
     record = {**_about(facts, scored_split), **robustness_record(curves, right[:, 0], label, params)}
     write_table(folder / "curves.csv", curves)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from galmorph import tracking
-from galmorph.data.dataset import answers
+from galmorph.data.dataset import classes_of
 from galmorph.edge.checks import write_shortcuts, write_slices
 from galmorph.edge.images import prepared_images
 from galmorph.edge.reports import write_report
@@ -127,7 +127,7 @@ def predictions_table(galaxies: pd.DataFrame, logits: np.ndarray, p_elliptical: 
     return galaxies[["CATAID", "split", "label"]].assign(
         p_elliptical=p_elliptical,
         logit=logits,
-        predicted=answers(p_elliptical),
+        predicted=classes_of(p_elliptical),
     )
 
 

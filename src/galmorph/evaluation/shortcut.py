@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from galmorph.data.dataset import classes_of
 from galmorph.evaluation.bootstrap import accuracy_changes, wilson_interval
 from galmorph.evaluation.metrics import CLASSES, score, with_interval
 from galmorph.evaluation.significance import better_than
@@ -82,12 +83,10 @@ def shortcut_warning(record: dict[str, Any] | None) -> str | None:
     )
 
 
-def _answered(answers: pd.DataFrame, kind: str) -> pd.DataFrame:
+def _answered(table: pd.DataFrame, kind: str) -> pd.DataFrame:
     """Return the answers to one kind of cutout as a table of predictions; of which split plays no part here."""
-    p = answers[kind].to_numpy(np.float64)
-    return answers[["CATAID", "label"]].assign(
-        split="test", p_elliptical=p, logit=np.nan, predicted=np.where(p >= 0.5, *CLASSES)
-    )
+    p = table[kind].to_numpy(np.float64)
+    return table[["CATAID", "label"]].assign(split="test", p_elliptical=p, logit=np.nan, predicted=classes_of(p))
 
 
 def _accuracy(right: np.ndarray, params: EvaluateParams) -> dict[str, float | None]:

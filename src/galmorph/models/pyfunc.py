@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
-from galmorph.data.dataset import POSITIVE, prepare, to_frame
+from galmorph.data.dataset import POSITIVE, classes_of, prepare_raw, to_frame
 from galmorph.data.given import as_cutout
 from galmorph.data.images import max_bytes
 from galmorph.errors import InputError
@@ -112,28 +112,21 @@ class GalaxyClassifier(PythonModel):
             return content.read(max_bytes(max_pixels) + 1)
 
     def _answer(self, cutouts: list[np.ndarray], heat_map: str) -> pd.DataFrame:
-        prepared = np.stack([prepare(self._denoised(cutout), self.facts.preprocess) for cutout in cutouts])
+        facts = self.facts
+        prepared = np.stack([prepare_raw(cutout, facts.preprocess, facts.denoiser) for cutout in cutouts])
         # One compiled call for all requests, which costs less than `predict` for the few images of each.
         p_elliptical = self.model.predict_on_batch(prepared.astype(np.float32))[:, 0].astype(np.float64)
-        labels = [POSITIVE if p >= 0.5 else "Other" for p in p_elliptical]
-        answers = pd.DataFrame({"p_elliptical": p_elliptical, "label": labels})
+        labels = classes_of(p_elliptical).tolist()
+        table = pd.DataFrame({"p_elliptical": p_elliptical, "label": labels})
         if heat_map == "none":
-            return answers
+            return table
         if self.explainer is None:
-            return answers.assign(heat_map=None, note=NO_HEAT_MAP)
+            return table.assign(heat_map=None, note=NO_HEAT_MAP)
         maps = self.explainer.explain(prepared, labels)
-        answers["heat_map"] = pd.Series(
+        table["heat_map"] = pd.Series(
             [self._heat_map(*pair, as_png=heat_map == "png") for pair in zip(cutouts, maps, strict=True)], dtype=object
         )
-        return answers.assign(note=[_note(*pair) for pair in zip(maps, labels, strict=True)])
-
-    def _denoised(self, cutout: np.ndarray) -> np.ndarray:
-        if self.facts.denoiser is None:
-            return cutout
-        # Its libraries take seconds to load, which a model of raw images need not wait for.
-        from galmorph.data.denoise import denoise
-
-        return denoise(cutout, self.facts.denoiser)
+        return table.assign(note=[_note(*pair) for pair in zip(maps, labels, strict=True)])
 
     def _heat_map(self, cutout: np.ndarray, attribution: np.ndarray, *, as_png: bool) -> bytes | np.ndarray:
         if not as_png:

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from galmorph import __version__
+from galmorph.data.dataset import THRESHOLD
 from galmorph.errors import ModelError
 from galmorph.explain.closed_form import class_weights, grad_cam_outputs
 from galmorph.explain.graph import convolutions
@@ -21,8 +22,6 @@ from galmorph.serving.exact_input import with_exact_input
 from galmorph.serving.exported import DIGESTS, FACTS, GRAPH, ExportFacts, digests
 from galmorph.storage import output_folder, write_json
 
-#: Evaluation answers Elliptical from here up, so that calibrated probabilities make the fewest mistakes.
-_THRESHOLD = 0.5
 #: How far the exported graph may lie from Keras on images made up for the purpose: probability, and heat map as a share
 #: of its largest absolute value. Float32 sums in another order differ by a hundredth of that.
 _MAX_DIFFERENCE, _MAX_MAP_DIFFERENCE = 1e-4, 1e-3
@@ -90,7 +89,7 @@ def export(
         **carried,
         **asdict(origin),
         galmorph=__version__,
-        threshold=_THRESHOLD,
+        threshold=THRESHOLD,
         heat_maps=drawn,
         layer=class_weights(plain, layer).layer if drawn else None,
     )

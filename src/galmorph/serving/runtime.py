@@ -13,8 +13,7 @@ import numpy as np
 
 from galmorph.cpu import FACTS as CPU_FACTS
 from galmorph.cpu import cpu_has_bfloat16
-from galmorph.data.dataset import POSITIVE, prepare
-from galmorph.data.denoise import denoise
+from galmorph.data.dataset import POSITIVE, prepare_raw
 from galmorph.errors import ModelError
 from galmorph.params import DenoiserParams, Label, TvParams, WaveletParams
 from galmorph.serving.exported import ExportFacts, checked_facts
@@ -174,9 +173,7 @@ class Runtime:
         ImageError
             When the cutout is not such an array.
         """
-        if self.facts.denoiser is not None and not denoised:
-            cutout = denoise(cutout, self.facts.denoiser)
-        return prepare(cutout, self.facts.preprocess)
+        return prepare_raw(cutout, self.facts.preprocess, None if denoised else self.facts.denoiser)
 
     def _outputs(self, images: np.ndarray) -> Iterator[tuple[slice, Any]]:
         """Yield each chunk's place and OpenVINO's tensors, good until the next one; several are computed at a time."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from galmorph.data.dataset import THRESHOLD
 from galmorph.data.facts import CHANNELS
 from galmorph.explain.faithfulness.answers import Answers, probability
 from galmorph.explain.faithfulness.galaxies import Galaxies
@@ -36,7 +37,7 @@ class Filled:
     @property
     def flips(self) -> bool:
         """Whether the answer becomes the other class."""
-        return (self.p_elliptical >= 0.5) != (self.filled >= 0.5)
+        return (self.p_elliptical >= THRESHOLD) != (self.filled >= THRESHOLD)
 
 
 def filled_channels(answers: Answers, galaxies: Galaxies) -> list[Filled]:
