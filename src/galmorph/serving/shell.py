@@ -70,7 +70,7 @@ class Shell:
                 await self._serve(scope, headers, body, response)
             except ClientDisconnect:
                 response.status = _CLIENT_LEFT
-            except Exception:
+            except Exception:  # the last resort: counted, logged whole, and the client told no more than the id
                 self._monitor.errors.inc()
                 log.exception("the request failed by our own fault")
                 if not response.begun:
