@@ -193,8 +193,9 @@ def test_a_wrong_key_stops_before_anything_starts(project, three):
 def test_a_killed_study_goes_on_and_runs_the_trial_again(three, project, sqlite):
     three.enqueue_trial({RATE: 0.002, DENSE: 6, **BATCH})
     process = tune(project, "--trials", "4")
-    wait_for(lambda: opened(sqlite).trials[3].state == TrialState.RUNNING and DENSE in opened(sqlite).trials[3].params,
-             process, project)  # fmt: skip
+    # Its run in MLflow begins last of what comes before the training.
+    wait_for(lambda: opened(sqlite).trials[3].state == TrialState.RUNNING
+             and "run_id" in opened(sqlite).trials[3].user_attrs, process, project)  # fmt: skip
     process.send_signal(signal.SIGSTOP)  # in the middle of its trial
     busy = project.galmorph("tune", "--trials", "4", check=False)
     assert "one worker at a time" in busy.stderr
