@@ -75,6 +75,7 @@ LOCK = uv pip compile pyproject.toml --universal --python-version 3.11 --generat
 	--quiet --custom-compile-command 'make lock'
 lock: setup ## resolve the requirements again
 	$(LOCK) --extra pipeline --output-file requirements/pipeline.txt $(UPGRADE)
+	$(LOCK) --extra gpu --constraint requirements/pipeline.txt --output-file requirements/gpu.txt $(UPGRADE)
 	$(LOCK) --extra serve --constraint requirements/pipeline.txt --output-file requirements/serve.txt $(UPGRADE)
 	$(LOCK) --extra dev --constraint requirements/pipeline.txt --constraint requirements/serve.txt --output-file requirements/dev.txt $(UPGRADE)
 
