@@ -38,6 +38,7 @@ from galmorph.params.explanation import (
     SmoothGradParams,
 )
 from galmorph.params.files import Params, check, checked, read_values, with_overrides
+from galmorph.params.prediction import PredictParams, StreamParams, predict_values
 from galmorph.params.preparation import (
     BilateralParams,
     DenoiseParams,
@@ -138,6 +139,7 @@ __all__ = [
     "Phase",
     "PhaseParams",
     "PictureParams",
+    "PredictParams",
     "PreprocessParams",
     "PromoteParams",
     "PrunerParams",
@@ -161,6 +163,7 @@ __all__ = [
     "SmoothGradParams",
     "SplitParams",
     "Steps",
+    "StreamParams",
     "TrainParams",
     "TrainStageParams",
     "TransferParams",
@@ -173,6 +176,7 @@ __all__ = [
     "check",
     "checked",
     "merged",
+    "predict_values",
     "read_values",
     "strengthened",
     "with_overrides",

@@ -4,9 +4,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from galmorph.params.base import Band, DiscType, Label, Positive, PositiveFloat, Section, Share
+
+
+def _naming_the_galaxy(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    if wrong := [pattern for pattern in patterns if pattern.count("{CATAID}") != 1]:
+        raise ValueError(f"each of patterns must hold {{CATAID}} once. Received: {', '.join(wrong)}")
+    return patterns
+
+
+#: What an image is called, `{CATAID}` standing for the id; the first that finds one counts.
+Patterns = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_naming_the_galaxy)]
 
 
 class LuptonParams(Section):
@@ -69,15 +79,9 @@ class ArchiveParams(Section):
     """What a folder or archive of labelled images looks like; see `galmorph.data.archive`."""
 
     labels: Annotated[tuple[str, ...], Field(min_length=1)]
-    patterns: Annotated[tuple[str, ...], Field(min_length=1)]
+    patterns: Patterns
     columns: ArchiveColumns
     coding: Annotated[dict[str, Label], Field(min_length=1)]
-
-    @model_validator(mode="after")
-    def _patterns_name_the_galaxy(self) -> Self:
-        if wrong := [pattern for pattern in self.patterns if pattern.count("{CATAID}") != 1]:
-            raise ValueError(f"each of patterns must hold {{CATAID}} once. Received: {', '.join(wrong)}")
-        return self
 
 
 class SkyParams(Section):

@@ -18,6 +18,7 @@ from galmorph.params.evaluation import (
     RobustnessParams,
 )
 from galmorph.params.explanation import ExplainParams
+from galmorph.params.prediction import StreamParams
 from galmorph.params.preparation import DenoiseParams, SplitParams, ValidateParams
 from galmorph.params.registration import PromoteParams
 from galmorph.params.serving import ServeParams
@@ -43,6 +44,7 @@ class Params(Section):
     explain: ExplainParams
     register_: Annotated[RegisterParams, Field(alias="register")]
     promote: PromoteParams
+    predict: StreamParams
     serve: ServeParams
     tune: TuneParams
 
