@@ -67,7 +67,7 @@ def labelled_rows(table: "Table", lines: Sequence[int], source: str, params: Cut
     names = _matched(table.colnames, params.columns, source)
     if len(table) == 0:
         raise CatalogueError(f"{source}: holds no galaxies. Give a catalogue with at least one row. Received: 0 rows")
-    ids = _texts(table[names["id"]])
+    ids = texts(table[names["id"]])
     labels, label_problems = _labels(table, names, params)
     ra, ra_problems = _degrees(table[names["ra"]], names["ra"], 0.0, 360.0)
     dec, dec_problems = _degrees(table[names["dec"]], names["dec"], -90.0, 90.0)
@@ -94,19 +94,10 @@ def labelled_rows(table: "Table", lines: Sequence[int], source: str, params: Cut
 
 def _matched(found: list[str], wanted: CutoutColumns, source: str) -> dict[str, str]:
     """Name the column of each role; FITS names know no case, and GAMA's own tables write both `Dec` and `DEC`."""
-    folded: dict[str, list[str]] = {}
-    for name in found:
-        folded.setdefault(name.strip().casefold(), []).append(name)
     names = {}
     for role, name in wanted.model_dump().items():
-        alike = [name] if name in found else folded.get(name.casefold(), [])
-        if len(alike) > 1:
-            raise CatalogueError(
-                f"{source}: column {name!r} (acquire.cutouts.columns.{role}) can be several: write it as one of them. "
-                f"Received: {', '.join(alike)}"
-            )
-        if alike:
-            names[role] = alike[0]
+        if (alike := column_called(found, name, role, source)) is not None:
+            names[role] = alike
     missing = [f"{getattr(wanted, role)} ({role})" for role in ("id", "ra", "dec") if role not in names]
     if not {"label", "hubble_type"} & names.keys():
         missing.append(f"{wanted.label} (label) or {wanted.hubble_type} (hubble_type)")
@@ -118,7 +109,33 @@ def _matched(found: list[str], wanted: CutoutColumns, source: str) -> dict[str, 
     return names
 
 
-def _texts(column: "Column") -> list[str]:
+def column_called(found: Sequence[str], name: str, role: str, source: str) -> str | None:
+    """Find a column by its name, exactly or else without regard to case; None where there is none.
+
+    Parameters
+    ----------
+    found
+        The names of a table's columns.
+    name, role
+        What is looked for, and its key in `acquire.cutouts.columns`.
+    source
+        The table's name, for messages.
+
+    Raises
+    ------
+    CatalogueError
+        When several have that name, but for the case.
+    """
+    alike = [name] if name in found else [one for one in found if one.strip().casefold() == name.casefold()]
+    if len(alike) > 1:
+        raise CatalogueError(
+            f"{source}: column {name!r} (acquire.cutouts.columns.{role}) can be several: write it as one of them. "
+            f"Received: {', '.join(alike)}"
+        )
+    return alike[0] if alike else None
+
+
+def texts(column: "Column") -> list[str]:
     """Write each value as text: masked and NaN as "", whole numbers without a point, bytes decoded, blanks stripped."""
     return [_text(value) for value in column.tolist()]
 
@@ -141,7 +158,7 @@ def _labels(table: "Table", names: dict[str, str], params: CutoutsParams) -> tup
     else:
         name, coding = names["hubble_type"], {str(code): label for code, label in params.hubble_types.items()}
     labels, problems = [], []
-    for text in _texts(table[name]):
+    for text in texts(table[name]):
         # A code read from text may carry the point of a float: "11.0".
         key = text[:-2] if text not in coding and text.endswith(".0") else text
         labels.append((coding[key] or _EXCLUDED) if key in coding else "")
@@ -154,7 +171,7 @@ def _degrees(column: "Column", name: str, low: float, high: float) -> tuple[list
     """Read angles in degrees; NaN and a reason where a value is not one, or is out of range."""
     factor = _to_degrees(column)
     values, problems = [], []
-    for text in _texts(column):
+    for text in texts(column):
         try:
             # float() keeps what str() of a float32 or float64 shows, so nothing is lost on the way through text.
             value = float(text) * factor

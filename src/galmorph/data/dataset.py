@@ -40,9 +40,14 @@ def targets(labels: Sequence[str]) -> np.ndarray:
     return np.asarray([label == POSITIVE for label in labels], np.float32)
 
 
-def classes_of(p_elliptical: np.ndarray) -> np.ndarray:
-    """Return the class of each calibrated probability, `(N,)` text: `Elliptical` from `THRESHOLD` on."""
-    return np.where(p_elliptical >= THRESHOLD, POSITIVE, "Other")
+def classes_of(p_elliptical: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:
+    """Return the class of each calibrated probability, `(N,)` text: `Elliptical` from the threshold on."""
+    return np.where(p_elliptical >= threshold, POSITIVE, "Other")
+
+
+def near_threshold(p_elliptical: np.ndarray, threshold: float, within: float) -> np.ndarray:
+    """Tell which probabilities are nearer to the threshold than `within`: a person should look; `(N,)` bool."""
+    return np.asarray(np.abs(p_elliptical - threshold) < within)
 
 
 def crop_box(height: int, width: int, params: PreprocessParams) -> tuple[int, int, int]:

@@ -1,4 +1,4 @@
-"""The digest that names a set of galaxies: its ids, its labels and the content of its images."""
+"""The digests that name a set of galaxies: by its ids, its labels and the content of its images, or its ids alone."""
 
 import hashlib
 from collections.abc import Iterable
@@ -26,3 +26,11 @@ def data_digest(cataids: Iterable[str], labels: Iterable[str], file_digests: Ite
         f"{cataid},{label},{digest}\n" for cataid, label, digest in zip(cataids, labels, file_digests, strict=True)
     )
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def ids_digest(cataids: Iterable[str]) -> str:
+    """SHA-256, in hexadecimal, of a set of ids, the same in whatever order they come."""
+    digest = hashlib.sha256()
+    for cataid in sorted(set(cataids)):
+        digest.update(cataid.encode("utf-8", "surrogateescape") + b"\n")
+    return digest.hexdigest()

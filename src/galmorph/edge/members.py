@@ -10,7 +10,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -116,7 +116,7 @@ def read_member(path: Path, kind: Literal["folder", "zip"], name: str, place: in
         raise ImageError(f"{name}: damaged in the zip. Pack it again. Received: {error}") from error
 
 
-def stream_tar(path: Path, wanted: Mapping[str, int], limit: int) -> Iterator[tuple[str, bytes | ImageError]]:
+def stream_tar(path: Path, wanted: Mapping[str, int], limit: int) -> Generator[tuple[str, bytes | ImageError]]:
     """Read files of a tar in one pass from front to back; a compressed tar can be read no other way.
 
     Parameters

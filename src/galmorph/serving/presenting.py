@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from galmorph.data import dataset
 from galmorph.data.dataset import crop_box
 from galmorph.explain.reason import paragraph, reasons
 from galmorph.params import Label, ServiceParams
@@ -32,7 +33,7 @@ def model_of(champion: Champion) -> contract.Model:
 
 def answer_of(p_elliptical: float, label: Label, threshold: float, near_threshold: float) -> contract.Answer:
     """Make the answer of a probability; within `near_threshold` of the threshold it is marked."""
-    near = abs(p_elliptical - threshold) < near_threshold
+    near = bool(dataset.near_threshold(np.array([p_elliptical]), threshold, near_threshold)[0])
     return contract.Answer(p_elliptical=p_elliptical, label=label, near_threshold=near)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from galmorph.cpu import FACTS as CPU_FACTS
 from galmorph.cpu import cpu_has_bfloat16
-from galmorph.data.dataset import POSITIVE, prepare_raw
+from galmorph.data.dataset import POSITIVE, classes_of, prepare_raw
 from galmorph.errors import ModelError
 from galmorph.params import DenoiserParams, Label, TvParams, WaveletParams
 from galmorph.serving.exported import ExportFacts, checked_facts
@@ -151,7 +151,8 @@ class Runtime:
 
     def labels(self, p_elliptical: np.ndarray) -> list[Label]:
         """Return the label of each probability."""
-        return ["Elliptical" if p >= self.facts.threshold else "Other" for p in p_elliptical]
+        labels: list[Label] = classes_of(p_elliptical, self.facts.threshold).tolist()
+        return labels
 
     def prepare(self, cutout: np.ndarray, *, denoised: bool = False) -> np.ndarray:
         """Make of a cutout what the model takes: denoise it as the model's variant was, crop, resize.
