@@ -1,5 +1,6 @@
 """One process at a time."""
 
+import fcntl
 import logging
 import multiprocessing
 import os
@@ -9,8 +10,8 @@ import time
 
 import pytest
 
-from galmorph.edge.locking import one_at_a_time
-from galmorph.errors import StorageError
+from galmorph.edge.locking import alone_with, one_at_a_time
+from galmorph.errors import InputError, StorageError
 
 
 @pytest.fixture(autouse=True)
@@ -76,4 +77,43 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
         tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
         expected = (StorageError,)
     with pytest.raises(expected), one_at_a_time("store"):
+        pass
+
+
+def hold_result(path, held, seconds):
+    with alone_with(path):
+        held.set()
+        time.sleep(seconds)
+
+
+def test_a_result_that_another_process_makes_is_refused_and_free_when_that_was_killed(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    held = context.Event()
+    process = context.Process(target=hold_result, args=(tmp_path / "out.parquet", held, 60))
+    process.start()
+    assert held.wait(60)
+    with (
+        pytest.raises(InputError, match=r"out\.parquet: another process is writing it"),
+        alone_with(tmp_path / "out.parquet"),
+    ):
+        pass
+    with alone_with(tmp_path / "other.parquet"):
+        assert process.is_alive()
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    with alone_with(tmp_path / "out.parquet"):
+        pass
+    assert not list(tmp_path.glob(".*.lock"))
+
+
+def test_a_lock_whose_file_was_removed_meanwhile_is_none(tmp_path, monkeypatch):
+    """Its holder ended, and removed the file, between our opening and our locking it."""
+    flock = fcntl.flock
+
+    def late(file, operation):
+        (tmp_path / ".out.parquet.lock").unlink()
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(InputError, match="another process is writing it"), alone_with(tmp_path / "out.parquet"):
         pass
