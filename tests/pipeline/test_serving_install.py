@@ -10,13 +10,16 @@ import urllib.error
 import urllib.request
 
 import numpy as np
+import pandas as pd
 import pytest
+from astropy.table import Table
 from mlflow import MlflowClient
 
 from galmorph.edge.exporting import export_version
 from galmorph.models.saved import save_model
 from tests.convolutional import galaxies, made
 from tests.exporting import exported, facts_of
+from tests.predicted import write_cutouts
 
 pytestmark = pytest.mark.slow
 
@@ -124,3 +127,23 @@ def test_it_answers_from_a_server(python, model, server, tmp_path, monkeypatch):
     assert name == "galmorph/1"
     expected = model.predict(galaxies(3, 24, 4)[0].astype(np.float32), verbose=0)[:, 0]
     np.testing.assert_allclose(found, expected, atol=0.02)
+
+
+@pytest.mark.timeout(1200)
+def test_it_predicts_a_catalogue(python, model, tmp_path, repository):
+    exported(model, tmp_path / "model")
+    ids = write_cutouts(tmp_path / "images", 5)
+    catalogue = tmp_path / "mine.fits"
+    Table({"CATAID": ids[:3]}).write(catalogue)
+    command = [
+        str(python), "-m", "galmorph", "predict", "--model", "model", "--images", "images", "--catalogue", "mine.fits",
+        "--params", str(repository / "params.yaml"), "--heat-maps", "--export", "out.fits", "--export", "out.vot",
+        "--output", "out.parquet",
+    ]  # fmt: skip
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "PYTHON"))}
+    done = subprocess.run(command, cwd=tmp_path, env=kept, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "3 galaxies answered" in done.stdout
+    assert pd.read_parquet(tmp_path / "out.parquet")["CATAID"].tolist() == ids[:3]
+    assert [len(Table.read(tmp_path / name)) for name in ("out.fits", "out.vot")] == [3, 3]
+    assert len(pd.read_parquet(tmp_path / "out.heat_maps.parquet")) == 3

@@ -78,7 +78,9 @@ def max_bytes(max_pixels: int) -> int:
 
 def is_blank(pixels: np.ndarray) -> bool:
     """Tell whether every pixel of an `(H, W, 3)` image is the same, so that it shows nothing at all."""
-    return bool((pixels == pixels[:1, :1]).all())
+    first = pixels[:1, :1]
+    # A row tells of nearly every image that it is not, in a hundredth of the time.
+    return bool((pixels[:1] == first).all() and (pixels == first).all())
 
 
 def decode_image(content: bytes, name: str, max_pixels: int) -> DecodedImage:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 from pyarrow import parquet
@@ -16,6 +16,7 @@ from galmorph.data.left_out import COLUMNS as REJECT_COLUMNS
 from galmorph.data.predictions import HEAT_MAPS, SCHEMA
 from galmorph.edge.replaceable import WRITTEN_BY
 from galmorph.errors import InputError
+from galmorph.params import Label
 from galmorph.storage import replacing
 
 WRITER = "galmorph predict"
@@ -97,7 +98,7 @@ def write_predictions(
         Row, CATAID, file and reason of each; asked for after `tables`.
     """
     answered, near = 0, 0
-    labels = dict.fromkeys(("Elliptical", "Other"), 0)
+    labels: dict[str, int] = dict.fromkeys(get_args(Label), 0)
     schema = SCHEMA.with_metadata({ABOUT: json.dumps(about).encode(), **metadata})
     refused = 0
     with ExitStack() as stack:

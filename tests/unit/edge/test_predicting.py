@@ -236,13 +236,13 @@ def test_a_model_without_heat_maps_says_so_before_the_work(params, made, images,
 
 def test_an_empty_shard_is_a_table_too(exported_model, made, tmp_path):
     write_cutouts(tmp_path / "images", 1)
-    outputs = [tmp_path / "1.parquet", tmp_path / "2.parquet"]
-    counts = [
-        predict(
-            Asked(str(exported_model), tmp_path / "images", output, shard=Shard(i, 2), heat_maps=True), made
-        ).answered
-        for i, output in enumerate(outputs, start=1)
-    ]
+    outputs, counts = [], []
+    for i in (1, 2):
+        outputs.append(tmp_path / f"{i}.parquet")
+        exports = (tmp_path / f"{i}.fits", tmp_path / f"{i}.vot")
+        asked = Asked(str(exported_model), tmp_path / "images", outputs[-1], None, Shard(i, 2), True, exports)
+        counts.append(predict(asked, made).answered)
+        assert [len(Table.read(path)) for path in exports] == counts[-1:] * 2
     assert sorted(counts) == [0, 1]
     assert merge(outputs, tmp_path / "all.parquet", ["00000"]).answered == 1
 
