@@ -3,7 +3,8 @@
 The same ResNet50 of random weights, the same PNG files, measured in turns in one process; speed does not depend on the
 weights. Decoding alone and inference alone are measured too: the whole cannot be faster than the slower of them, and
 where both run on the same cores, no faster than one after the other. The seconds that loading the model takes do not
-count, on either side. Prints a Markdown table. Nothing passes or fails.
+count, on either side. Beside images a second, the CPU time of an image is told: other programs on the machine change it
+less. Prints a Markdown table. Nothing passes or fails.
 
     python benchmarks/predict.py                          1,500 images of 300 pixels, ResNet50 at 96 pixels
     python benchmarks/predict.py --images 300 --rounds 1  a look
@@ -12,7 +13,6 @@ count, on either side. Prints a Markdown table. Nothing passes or fails.
 import argparse
 import os
 import shutil
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -73,11 +73,11 @@ def with_keras(model: "object", folder: Path, size: int, crop: float, batch: int
     )
 
 
-def timed(work: Callable[[], object]) -> float:
-    """Seconds that some work takes."""
-    began = time.perf_counter()
+def timed(work: Callable[[], object]) -> np.ndarray:
+    """Seconds that some work takes, by the clock and of all cores."""
+    began = np.array([time.perf_counter(), time.process_time()])
     work()
-    return time.perf_counter() - began
+    return np.array([time.perf_counter(), time.process_time()]) - began
 
 
 def main() -> None:
@@ -116,34 +116,36 @@ def main() -> None:
         crop = runtime.facts.preprocess.crop
         works["decoding alone"] = lambda: sum(1 for _ in reader.images(galaxies))
         works["keras.Model.predict, tf.data"] = lambda: with_keras(model, images, options.size, crop, 32)
-        rates: dict[str, list[float]] = {name: [] for name in works}
+        seconds: dict[str, list[np.ndarray]] = {name: [] for name in works}
         for turn in range(options.rounds + 1):
             for name, work in works.items():
-                seconds = -timed(loading[name]) if name in loading else 0.0
-                seconds += timed(work)
+                spent = -timed(loading[name]) if name in loading else np.zeros(2)
+                spent += timed(work)
                 if turn:  # the first warms up
-                    rates[name].append(options.images / seconds)
+                    seconds[name].append(spent)
         shutil.rmtree(images)
-    report({name: statistics.median(each) for name, each in rates.items()}, precisions, options)
+    report({name: np.median(each, axis=0) for name, each in seconds.items()}, precisions, options)
 
 
-def report(rates: dict[str, float], precisions: list[str], options: argparse.Namespace) -> None:
+def report(seconds: dict[str, np.ndarray], precisions: list[str], options: argparse.Namespace) -> None:
     """Print the medians, and what they mean."""
-    base = rates["keras.Model.predict, tf.data"]
-    print(f"\nResNet50 at {options.size} px, {options.images:,} PNG files of 300 px, {os.cpu_count()} cores\n")
-    print("| | images/s | times `keras.Model.predict` |\n|---|---|---|")
+    rates = {name: options.images / clock for name, (clock, _) in seconds.items()}
+    cpu = {name: spent / options.images * 1e3 for name, (_, spent) in seconds.items()}
+    base = "keras.Model.predict, tf.data"
+    print(f"\nResNet50 at {options.size} px, {options.images:,} PNG files of 300 px, {os.cpu_count()} cores, ", end="")
+    print(f"load {os.getloadavg()[1]:.0f}\n")
+    print("| | images/s | times Keras | CPU ms an image | Keras's times this |\n|---|---|---|---|---|")
     for name, rate in rates.items():
-        print(f"| {name} | {rate:.0f} | {rate / base:.2f} |")
+        print(f"| {name} | {rate:.0f} | {rate / rates[base]:.2f} | {cpu[name]:.2f} | {cpu[base] / cpu[name]:.2f} |")
     print()
     decoding = rates["decoding alone"]
     for precision in precisions:
-        whole, inference = rates[f"galmorph predict, {precision}"], rates[f"inference alone, {precision}"]
-        in_turn = 1 / (1 / decoding + 1 / inference)
-        maps = rates[f"galmorph predict, {precision}, heat maps"]
+        name, alone = f"galmorph predict, {precision}", rates[f"inference alone, {precision}"]
+        maps = f"{name}, heat maps"
         print(
-            f"- {precision}: {whole / min(decoding, inference):.2f} of the slower of decoding and inference alone; "
-            f"{whole / in_turn:.2f} of what one after the other gives on the same cores; heat maps cost "
-            f"{(whole / maps - 1):+.1%}"
+            f"- {precision}: {rates[name] / min(decoding, alone):.2f} of the slower of decoding and inference alone; "
+            f"{rates[name] * (1 / decoding + 1 / alone):.2f} of what one after the other gives; heat maps cost "
+            f"{rates[name] / rates[maps] - 1:+.1%}, in CPU time {cpu[maps] / cpu[name] - 1:+.1%}"
         )
 
 
