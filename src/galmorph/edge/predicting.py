@@ -168,7 +168,9 @@ def merge(parts: Sequence[Path], output: Path, expected: Sequence[str] | None) -
         When a file is no such table, they are of different work, a shard is missing or there twice, or a galaxy is
         lost, doubled or not expected.
     """
-    for path in (output, rejects_path(output)):
+    if output.resolve() in {path.resolve() for path in parts}:
+        raise InputError(f"--output: is one of the tables to merge. Give another name. Received: {str(output)!r}")
+    for path in _results(output):
         check_may_write(path)
     with alone_with(output):
         counts = merged(parts, output, expected)
@@ -184,9 +186,12 @@ def _check_names(asked: Asked) -> None:
         raise InputError(f"--output: takes a file that ends in .parquet. Received: {str(asked.output)!r}")
     for path in asked.exports:
         check_export(path)
-    beside = [rejects_path(asked.output), *([heat_maps_path(asked.output)] if asked.heat_maps else [])]
-    for path in (asked.output, *beside, *asked.exports):
+    for path in (*_results(asked.output), *asked.exports):
         check_may_write(path)
+
+
+def _results(output: Path) -> tuple[Path, ...]:
+    return output, rejects_path(output), heat_maps_path(output)
 
 
 def _opened(images: Path) -> Source:
@@ -280,6 +285,8 @@ def _joined(asked: Asked, files: Sequence[Path], about: Mapping[str, Any], chose
         write_heat_maps(
             heat_maps_path(asked.output), (heat_map_rows(part, verdict.threshold) for part in parts()), about
         )
+    else:
+        heat_maps_path(asked.output).unlink(missing_ok=True)  # an earlier run's
     counts = write_predictions(
         asked.output, (rows(part, verdict) for part in parts()), about, votable_header(about), rejected()
     )

@@ -98,12 +98,23 @@ def _answered(
     while batch := list(islice(images, params.batch)):
         reasons += [printable(image.reason) or None for image in batch]
         digests += [image.sha256 or None for image in batch]
-        pixels = [image.pixels for image in batch if image.pixels is not None]
-        found = runtime.answer(np.stack(pixels), maps=maps) if pixels else None
-        place = iter(range(len(pixels)))
-        for image in batch:
-            at = next(place) if image.pixels is not None else None
-            answers.append(None if at is None or found is None else float(found.p_elliptical[at]))
-            drawn.append(None if at is None or found is None or found.maps is None else found.maps[at])
+        for p, coarse in _each_answer(batch, runtime, maps):
+            answers.append(p)
+            drawn.append(coarse)
     ids = [(one.row, one.cataid, printable(one.file)) for one in galaxies]
     return part_table(ids, reasons, digests, answers, drawn)
+
+
+def _each_answer(
+    batch: Sequence[ReadImage], runtime: Runtime, maps: bool
+) -> Iterator[tuple[float | None, np.ndarray | None]]:
+    """Yield each image's probability and heat map; None where it could not be read, or there are no maps."""
+    pixels = [image.pixels for image in batch if image.pixels is not None]
+    found = runtime.answer(np.stack(pixels), maps=maps) if pixels else None
+    place = 0
+    for image in batch:
+        if found is None or image.pixels is None:
+            yield None, None
+            continue
+        yield float(found.p_elliptical[place]), None if found.maps is None else found.maps[place]
+        place += 1

@@ -32,15 +32,29 @@ def merged(parts: Sequence[Path], output: Path, expected: Sequence[str] | None) 
     ordered = _in_order(about)
     _check_ids(ordered, about[ordered[0]], expected)
     whole = {**about[ordered[0]], "shard": str(WHOLE)}
-    if maps := [path for path in map(heat_maps_path, ordered) if path.exists()]:
-        if len(maps) < len(ordered):
-            raise InputError(
-                f"merge: only some shards have heat maps. Predict the others with --heat-maps, too. "
-                f"Received: {_listed(maps)}"
-            )
-        write_heat_maps(heat_maps_path(output), _pieces(maps), whole)
+    _merge_heat_maps(ordered, about, output, whole)
     rejected = (row for path in ordered for row in read_rejects(rejects_path(path)))
     return write_predictions(output, _pieces(ordered), whole, votable_header(whole), rejected)
+
+
+def _merge_heat_maps(
+    ordered: Sequence[Path], about: Mapping[Path, Mapping[str, Any]], output: Path, whole: Mapping[str, Any]
+) -> None:
+    maps = {path: heat_maps_path(path) for path in ordered if heat_maps_path(path).exists()}
+    if not maps:
+        heat_maps_path(output).unlink(missing_ok=True)  # an earlier merge's
+        return
+    if len(maps) < len(ordered):
+        raise InputError(
+            f"merge: only some shards have heat maps. Predict the others with --heat-maps, too. "
+            f"Received: {_listed(maps.values())}"
+        )
+    for path, beside in maps.items():
+        if read_about(beside) != about[path]:
+            raise InputError(
+                f"{beside}: not of the run of {path.name}. Predict this shard again. Received: another run's"
+            )
+    write_heat_maps(heat_maps_path(output), _pieces(maps.values()), whole)
 
 
 def _pieces(paths: Iterable[Path]) -> Iterator[pa.Table]:

@@ -1,8 +1,10 @@
 """`galmorph predict` on a small real model: what goes in, what comes out."""
 
+import errno
 import re
 import tarfile
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,7 +16,7 @@ from pyarrow import parquet
 from galmorph.data.shard import Shard
 from galmorph.edge.locking import alone_with
 from galmorph.edge.predicting import Asked, merge, predict
-from galmorph.errors import ArchiveError, CatalogueError, InputError, ModelError
+from galmorph.errors import ArchiveError, CatalogueError, InputError, ModelError, StorageError
 from galmorph.params import PredictParams, predict_values
 from galmorph.serving.runtime import Runtime
 from tests.exported import cutout, export_small, png
@@ -232,6 +234,31 @@ def test_a_model_without_heat_maps_says_so_before_the_work(params, made, images,
     with pytest.raises(ModelError, match="no heat map is to be had from a vit"):
         predict(Asked(str(model), images, tmp_path / "out.parquet", heat_maps=True), made)
     assert predict(Asked(str(model), images, tmp_path / "out.parquet"), made).answered == len(GOOD)
+
+
+def test_a_full_disk_at_the_end_costs_no_answer(whole, images, exported_model, made, tmp_path, monkeypatch, caplog):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    asked = Asked(str(exported_model), images, tmp_path / "out.parquet", heat_maps=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(parquet.ParquetWriter, "write_table", full)
+        with pytest.raises(StorageError, match="no space left on the device"):
+            predict(asked, made)
+    assert beside(asked.output) == [".out.parquet.work"]
+    with caplog.at_level("INFO"):
+        found = predict(asked, made)
+    assert "4 of 4 parts are there from an interrupted run" in caplog.text
+    assert found.output.read_bytes() == whole.output.read_bytes()
+
+
+def test_heat_maps_of_an_earlier_run_do_not_stay(exported_model, made, tmp_path):
+    write_cutouts(tmp_path / "images", 2)
+    asked = Asked(str(exported_model), tmp_path / "images", tmp_path / "out.parquet", heat_maps=True)
+    predict(asked, made)
+    assert (tmp_path / "out.heat_maps.parquet").exists()
+    predict(replace(asked, heat_maps=False), made)
+    assert not (tmp_path / "out.heat_maps.parquet").exists()
 
 
 def test_an_empty_shard_is_a_table_too(exported_model, made, tmp_path):

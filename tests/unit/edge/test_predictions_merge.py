@@ -10,7 +10,13 @@ from galmorph.data.identity import ids_digest
 from galmorph.data.predictions import Verdict, part_table, rows
 from galmorph.data.shard import Shard
 from galmorph.edge.predicting import merge
-from galmorph.edge.predictions_files import heat_maps_path, rejects_path, write_predictions
+from galmorph.edge.predictions_files import (
+    heat_maps_path,
+    read_about,
+    rejects_path,
+    write_heat_maps,
+    write_predictions,
+)
 from galmorph.errors import InputError
 
 IDS = [f"{number:02d}" for number in range(20)]
@@ -124,6 +130,19 @@ def test_what_is_no_table_of_predictions_is_refused(two, output, tmp_path):
 def test_heat_maps_of_some_shards_only_are_not_joined(two, output):
     heat_maps_path(two[0]).write_bytes(b"")
     refused(two, output, IDS, r"only some shards have heat maps\..*Received: .*1\.heat_maps\.parquet")
+
+
+def test_heat_maps_of_another_run_are_not_joined(two, output):
+    for path, model in zip(two, ("galmorph/1", "galmorph/0"), strict=True):
+        write_heat_maps(heat_maps_path(path), [], {**read_about(path), "model": model})
+    refused(two, output, IDS, r"2\.heat_maps\.parquet: not of the run of 2\.parquet")
+
+
+def test_a_shard_is_not_replaced_by_the_whole(two):
+    before = two[0].read_bytes()
+    with pytest.raises(InputError, match="--output: is one of the tables to merge"):
+        merge(two, two[0], IDS)
+    assert two[0].read_bytes() == before
 
 
 def test_the_table_of_somebody_else_is_not_replaced(two, output):
