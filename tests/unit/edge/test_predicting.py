@@ -5,6 +5,7 @@ import re
 import tarfile
 import zipfile
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -242,7 +243,8 @@ def test_a_full_disk_at_the_end_costs_no_answer(whole, images, exported_model, m
 
     asked = Asked(str(exported_model), images, tmp_path / "out.parquet", heat_maps=True)
     with monkeypatch.context() as patch:
-        patch.setattr(parquet.ParquetWriter, "write_table", full)
+        failing = SimpleNamespace(ParquetWriter=full, ParquetFile=parquet.ParquetFile)
+        patch.setattr("galmorph.edge.predictions_files.parquet", failing)
         with pytest.raises(StorageError, match="no space left on the device"):
             predict(asked, made)
     assert beside(asked.output) == [".out.parquet.work"]
