@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.lib.format import open_memmap
 
-from galmorph.explain.base import Attributions, Explainer
+from galmorph.explain.base import Attributions, Explainer, attribute_after
 from galmorph.parallel import progress
 from galmorph.storage import replacing, write_table
 
@@ -58,9 +58,7 @@ def write_attributions(
         rows = galaxies.iloc[start : start + batch_size]
         if start != at:  # a batch is read once, for all methods
             at, seen, made = start, images(rows["CATAID"].tolist()), {}
-        explainer = explainers[name]
-        base = made.get(explainer.refines or "")
-        made[name] = explainer.refined(base) if base else explainer.attribute(seen, rows["target"].tolist())
+        made[name] = attribute_after(made, explainers[name], seen, rows["target"].tolist())
         with replacing(_part(folder, name, start)) as temporary, temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, maps=made[name].maps, **_prefixed(made[name].facts))
     for name in explainers:

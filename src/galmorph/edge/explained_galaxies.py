@@ -63,7 +63,7 @@ def numbers(
         [galaxy.predicted for galaxy in galaxies],
         [galaxy.blank_channel for galaxy in galaxies],
     )
-    stability = turn_stability(explainer, asked, maps[name])
+    stability = turn_stability({name: explainer}, asked, {name: maps[name]}, params.batch_size)[name]
     turns = _turns(subject, images, params.batch_size)
     verdicts = {check: found["verdict"] for check, found in record["methods"][name]["verdicts"].items()}
     accuracy = subject.scores.get("accuracy", {}).get("value")

@@ -104,6 +104,25 @@ class Explainer(ABC):
         """Attribute; `(N, S, S, 3)` float32 in [0, 255], and `(N,)` float32: 1 for Elliptical, -1 for Other."""
 
 
+def attribute_by(explainers: Mapping[str, Explainer], images: np.ndarray, target: list[str]) -> dict[str, Attributions]:
+    """Attribute by several methods of one model and one set of values, by name.
+
+    What another of them refines is made once, where it comes first.
+    """
+    made: dict[str, Attributions] = {}
+    for name, explainer in explainers.items():
+        made[name] = attribute_after(made, explainer, images, target)
+    return made
+
+
+def attribute_after(
+    made: Mapping[str, Attributions], explainer: Explainer, images: np.ndarray, target: list[str]
+) -> Attributions:
+    """Attribute by a method; of what it refines, where that was `made` of the same images and targets already."""
+    source = made.get(explainer.refines or "")
+    return explainer.attribute(images, target) if source is None else explainer.refined(source)
+
+
 def target_signs(target: list[str]) -> np.ndarray:
     """Return what the logit is multiplied by to score each class, `(N,)` float32.
 

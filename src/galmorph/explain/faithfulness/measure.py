@@ -135,6 +135,8 @@ def measure(
     sets = hidden_sets(galaxies.images.shape[1], params, seed)
     fallen = falls(answers, galaxies, sets, params)
     asked_again = galaxies.some(params.stability_galaxies, seed)
+    progress("maps of noisy and turned images")
+    stability = _stability_scores(explainers, galaxies, attributions, asked_again, params, seed, batch_size)
     scores: dict[str, dict[str, Array]] = {}
     for name, explainer in explainers.items():
         progress(f"scores of {explainer.title}")
@@ -142,7 +144,7 @@ def measure(
         scores[name] = {
             **_deletion_scores(answers, galaxies, maps, params, seed),
             "mu_fidelity": mu_fidelity(maps, sets, fallen),
-            **_stability_scores(explainer, galaxies, maps, asked_again, params, seed),
+            **stability[name],
             "sparsity": sparsity(maps),
             **_energy_scores(energy, name),
         }
@@ -199,18 +201,24 @@ def _deletion_scores(
 
 
 def _stability_scores(
-    explainer: Explainer,
+    explainers: Mapping[str, Explainer],
     galaxies: Galaxies,
-    maps: np.ndarray,
+    attributions: Mapping[str, np.ndarray],
     places: np.ndarray,
     params: FaithfulnessParams,
     seed: int,
-) -> dict[str, Array]:
-    some, of_them = galaxies.only(places), maps[places]
-    noise, turns = np.full(len(galaxies), np.nan), np.full(len(galaxies), np.nan)
-    noise[places] = noise_stability(explainer, some, of_them, params, seed)
-    turns[places] = turn_stability(explainer, some, of_them)
-    return {"noise_stability": noise, "turn_stability": turns}
+    batch_size: int,
+) -> dict[str, dict[str, Array]]:
+    some, maps = galaxies.only(places), {name: attributions[name][places] for name in explainers}
+    found = {
+        "noise_stability": noise_stability(explainers, some, maps, params, seed, batch_size),
+        "turn_stability": turn_stability(explainers, some, maps, batch_size),
+    }
+    scores = {name: {score: np.full(len(galaxies), np.nan) for score in found} for name in explainers}
+    for score, of_methods in found.items():
+        for name, values in of_methods.items():
+            scores[name][score][places] = values
+    return scores
 
 
 def _energy_scores(energy: Energy, name: str) -> dict[str, Array]:

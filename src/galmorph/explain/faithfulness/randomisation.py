@@ -20,7 +20,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from galmorph.explain.base import Explainer
+from galmorph.explain.base import Explainer, attribute_by
 from galmorph.explain.faithfulness.answers import Answers
 from galmorph.explain.faithfulness.galaxies import Galaxies
 from galmorph.explain.faithfulness.maps import empty, rank_correlations
@@ -102,21 +102,23 @@ def randomisation(
                 draw_anew(layer, random)
                 if count in stops and (draw == 0 or count == len(layers)):
                     progress(f"maps of a model with {count} of {len(layers)} layers random")
-                    for name, explainer in explainers.items():
-                        found[name][stops.index(count)].append(_maps(answers, explainer, galaxies))
+                    for name, drawn in _maps(answers, explainers, galaxies).items():
+                        found[name][stops.index(count)].append(drawn)
     return {
         name: [_stage(count, len(layers), maps[name], drawn) for count, drawn in zip(stops, found[name], strict=True)]
         for name in explainers
     }
 
 
-def _maps(answers: Answers, explainer: Explainer, galaxies: Galaxies) -> np.ndarray:
+def _maps(answers: Answers, explainers: Mapping[str, Explainer], galaxies: Galaxies) -> dict[str, np.ndarray]:
     """Explain what a random model says; zeros where it answers no number, since its layers overflow."""
-    result = np.zeros(galaxies.images.shape[:3], np.float32)
     places = np.flatnonzero(np.isfinite(answers.log_odds(galaxies.images)))
     with np.errstate(over="ignore", invalid="ignore"):
-        result[places] = explainer.explain(galaxies.images[places], galaxies.targets(places))
-    return result
+        made = attribute_by(explainers, galaxies.images[places], galaxies.targets(places))
+    found = {name: np.zeros(galaxies.images.shape[:3], np.float32) for name in explainers}
+    for name, of_method in made.items():
+        found[name][places] = of_method.maps
+    return found
 
 
 def _stage(count: int, of: int, true: np.ndarray, drawn: list[np.ndarray]) -> Stage:

@@ -9,7 +9,7 @@ from galmorph.errors import InputError
 from galmorph.explain.faithfulness.galaxies import Galaxies
 from galmorph.explain.faithfulness.measure import SCORES, measure
 from galmorph.explain.faithfulness.record import faithfulness_record, shares_table
-from galmorph.explain.grad_cam import GradCam
+from galmorph.explain.grad_cam import GradCam, GradCamTv
 from tests.lookers import CENTRE, PREPROCESS, Brightness, Edges, frame, galaxies_of, reads
 
 
@@ -180,6 +180,23 @@ def test_neither_batches_nor_the_order_of_galaxies_matter(explainers, model, mix
     for name, of_method in measured.scores.items():
         for score in SCORES:
             np.testing.assert_allclose(found.scores[name][score], of_method[score][order], atol=1e-4, err_msg=score)
+
+
+def test_a_method_that_refines_another_does_not_ask_the_model_again(model, mixed, scores):
+    class Refining(GradCamTv):
+        def _attribute(self, images, signs):
+            raise AssertionError("Grad-CAM's answer was there")
+
+    alone = {"grad_cam_tv": GradCamTv(model, None, 0.1, 4)}
+    both = {"grad_cam": GradCam(model, None, 4), "grad_cam_tv": Refining(model, None, 0.1, 4)}
+    made = {name: explainer.explain(mixed.images, mixed.target) for name, explainer in (both | alone).items()}
+    by_itself, refined = (
+        measure(asked, model, mixed, made, PREPROCESS, scores, 5, 16, lambda _: None) for asked in (alone, both)
+    )
+    for score in SCORES:
+        np.testing.assert_array_equal(refined.scores["grad_cam_tv"][score], by_itself.scores["grad_cam_tv"][score])
+    for one, other in zip(refined.randomisation["grad_cam_tv"], by_itself.randomisation["grad_cam_tv"], strict=True):
+        np.testing.assert_array_equal(one.signed, other.signed)
 
 
 class TestBadInput:
