@@ -56,7 +56,7 @@ def evaluate(folder: Path, params: Params, variant: str = "raw") -> None:
     storage.write_json(folder / "evaluation/best.json", best)
     storage.write_json(folder / "robustness/metrics.json", {"summary": "Nothing costs anything."})
     explanations = folder / "explanations" / EXPERIMENT
-    storage.write_json(explanations / "faithfulness.json", FAITHFULNESS)
+    storage.write_json(explanations / "faithfulness.json", {"model_digest": best["model_digest"], **FAITHFULNESS})
     storage.write_text(explanations / "report.html", "<p>It looks at the sky.</p>")
 
 

@@ -98,14 +98,19 @@ def read_candidate(version: ModelVersion) -> Candidate:
     with _artifacts(version) as artifacts:
         metrics = artifacts.json(METRICS)
         digest = version.tags.get("model_digest")
-        foreign = metrics is not None and metrics.get("model_digest") != digest
+        faithfulness = artifacts.json(FAITHFULNESS)
+        reports = {METRICS: metrics, FAITHFULNESS: faithfulness}
         return Candidate(
             version=int(version.version),
             data_digest=version.tags.get("data_digest", ""),
             artifacts=artifacts.names,
             metrics=metrics,
-            faithfulness=artifacts.json(FAITHFULNESS),
-            foreign=(f"{METRICS} is of another model",) if foreign else (),
+            faithfulness=faithfulness,
+            foreign=tuple(
+                f"{name} is of another model"
+                for name, report in reports.items()
+                if report is not None and report.get("model_digest") != digest
+            ),
         )
 
 

@@ -16,7 +16,7 @@ from galmorph.evaluation.subset import stratified
 from galmorph.explain.sample import choose_sample
 from galmorph.models.saved import ModelFacts, load_model
 from galmorph.params import ExplainParams
-from galmorph.storage import image_path, read_image
+from galmorph.storage import digest_file, image_path, read_image
 
 #: Which of the metrics the report names.
 _SCORES = ("accuracy", "roc_auc", "ece")
@@ -53,12 +53,14 @@ def explain_experiment(
     dict
         Every score as a number, for DVC and MLflow: see `flat`.
     """
-    model, facts = load_model(model_folder / MODEL_FILE)
+    file = model_folder / MODEL_FILE
+    model, facts = load_model(file)
     split = params.split if (predictions["split"] == params.split).any() else "validation"
     scores = scored.get(split, {})
     subject = Subject(
         model=model,
         facts=facts,
+        digest=digest_file(file),
         about=about(facts),
         split=split,
         scores={name: scores[name] for name in _SCORES if name in scores and scores[name]["value"] is not None},

@@ -128,6 +128,7 @@ def explain_outside(out: Path, model: str, given: Outside, params: ExplainParams
             subject = Subject(
                 model=loaded.model,
                 facts=loaded.facts.model_copy(update={"preprocess": preprocess}),
+                digest=loaded.digest,
                 about=[("model", loaded.source), *about(loaded.facts)],
                 split="the images given",
                 scores={},

@@ -111,7 +111,8 @@ def _checked(
         params.batch_size,
         lambda step: _log.info("checking explanations: %s", step),
     )
-    return measured, faithfulness_record(measured, methods, subject.split, params.faithfulness, params.seed)
+    record = faithfulness_record(measured, methods, subject.digest, subject.split, params.faithfulness, params.seed)
+    return measured, record
 
 
 def _shown(

@@ -81,7 +81,8 @@ def register_best(best: dict[str, Any], reports: Reports, params: RegisterStageP
     file = reports.model / MODEL_FILE
     facts = load_facts(file)
     metrics = read_json(reports.evaluation / "metrics.json")
-    _check_scored(file, metrics)
+    faithfulness = _optional(reports.explanation / FAITHFULNESS_FILE)
+    _check_of_model(file, metrics, faithfulness)
     predictions = read_table(reports.evaluation / "predictions.parquet")
     splits = read_table(reports.splits)
     identity, further = _identity(file, facts), _further(reports.card)
@@ -92,7 +93,7 @@ def register_best(best: dict[str, Any], reports: Reports, params: RegisterStageP
             metrics=metrics,
             complexity=read_json(reports.evaluation / "complexity.json"),
             robustness=_optional(reports.robustness / "metrics.json"),
-            faithfulness=_optional(reports.explanation / FAITHFULNESS_FILE),
+            faithfulness=faithfulness,
             taught={name: int((splits["split"] == name).sum()) for name in ("train", "validation")},
             tags={"git_commit": identity["git_commit"], **further},
         )
@@ -159,13 +160,19 @@ def _identity(file: Path, facts: ModelFacts) -> dict[str, str]:
     }
 
 
-def _check_scored(file: Path, metrics: dict[str, Any]) -> None:
-    """Refuse scores of another model: a card would show them as this one's."""
+def _check_of_model(file: Path, metrics: dict[str, Any], faithfulness: dict[str, Any] | None) -> None:
+    """Refuse scores and explanations of another model: a card would show them as this one's."""
     digest = digest_file(file)
     if metrics["model_digest"] != digest:
         raise InputError(
             f"{file}: is not the model whose scores are in metrics.json ({metrics['model_digest'][:12]}). Evaluate it "
             f"again: galmorph evaluate {metrics['experiment']} (or `dvc repro`). Received: {digest[:12]}"
+        )
+    explained = digest if faithfulness is None else faithfulness.get("model_digest", "none named")
+    if explained != digest:
+        raise InputError(
+            f"{file}: is not the model whose explanations are in {FAITHFULNESS_FILE} ({explained[:12]}). Explain it "
+            f"again: galmorph explain (or `dvc repro`). Received: {digest[:12]}"
         )
 
 

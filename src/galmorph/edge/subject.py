@@ -20,6 +20,8 @@ class Subject:
     ----------
     model, facts
         As loaded.
+    digest
+        Of the model file.
     about
         What the report says of the model, each as a heading and a text.
     split, scores
@@ -35,6 +37,7 @@ class Subject:
 
     model: keras.Model
     facts: ModelFacts
+    digest: str
     about: Sequence[tuple[str, str]]
     split: str
     scores: Mapping[str, Any]

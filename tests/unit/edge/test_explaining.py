@@ -169,6 +169,7 @@ def test_the_sample_comes_first_and_the_checks_are_made_on_galaxies_drawn_withou
     ]
     record = storage.read_json(finished[0] / EXPERIMENT / "faithfulness.json")
     assert (record["galaxies"], record["scored_split"]) == (8, "test")
+    assert record["model_digest"] == storage.digest_file(convolutional / "models" / EXPERIMENT / "model.keras")
     shares = storage.read_table(finished[0] / EXPERIMENT / "on_galaxy.csv")
     assert set(shares["CATAID"]) == set(drawn)
     assert NAMED not in drawn, "else this does not tell the sample from the galaxies drawn"

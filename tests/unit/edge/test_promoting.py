@@ -83,28 +83,28 @@ def copied(client, version=GOOD):
     return int(client.create_model_version(MODEL, one.source, one.run_id, tags=one.tags).version)
 
 
-def artifact(client, version, name):
+def artifact(client, version, name, folder=FOLDER):
     run = client.get_model_version(MODEL, str(version)).run_id
-    return Path(mlflow.artifacts.download_artifacts(run_id=run, artifact_path=f"{FOLDER}/{name}"))
+    return Path(mlflow.artifacts.download_artifacts(run_id=run, artifact_path=f"{folder}/{name}"))
 
 
 @pytest.fixture
 def changed(client, tmp_path):
-    """Put another file into a version's evidence for the length of a test."""
+    """Put another file among a version's artifacts for the length of a test."""
     undo = []
 
-    def change(version, name, content):
+    def change(version, name, content, folder=FOLDER):
         run = client.get_model_version(MODEL, str(version)).run_id
         kept = tmp_path / f"kept{len(undo)}" / name
         kept.parent.mkdir()
-        kept.write_bytes(artifact(client, version, name).read_bytes())
-        undo.append((run, kept))
+        kept.write_bytes(artifact(client, version, name, folder).read_bytes())
+        undo.append((run, kept, folder))
         (tmp_path / name).write_bytes(content)
-        client.log_artifact(run, str(tmp_path / name), FOLDER)
+        client.log_artifact(run, str(tmp_path / name), folder)
 
     yield change
-    for run, kept in undo:
-        client.log_artifact(run, str(kept), FOLDER)
+    for run, kept, folder in undo:
+        client.log_artifact(run, str(kept), folder)
 
 
 class TestPromote:
@@ -146,6 +146,16 @@ class TestPromote:
         assert "version 1 would be the champion" in outcome.text
         assert (champion(client), history(client)) == (None, None)
         assert client.get_model_version(MODEL, str(GOOD)).tags == before
+
+    @pytest.mark.parametrize(
+        ("folder", "name"), [("evaluation", "metrics.json"), ("explanations", "faithfulness.json")]
+    )
+    def test_a_report_of_another_model_stands_in_the_way(self, client, gate, changed, folder, name):
+        report = storage.read_json(artifact(client, GOOD, name, folder))
+        changed(GOOD, name, json.dumps({**report, "model_digest": "0" * 64}).encode(), folder)
+        outcome = ask(gate, GOOD, dry_run=True)
+        assert not outcome.promoted
+        assert f"{folder}/{name} is of another model. Register the model again." in outcome.text
 
     def test_by_force_and_with_the_reason_on_record(self, client, gate):
         ask(gate, GOOD)

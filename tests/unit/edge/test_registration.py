@@ -114,6 +114,17 @@ class TestVersion:
         finally:
             path.write_bytes(before)
 
+    @pytest.mark.parametrize(("of", "named"), [({"model_digest": "0" * 64}, "0" * 12), ({}, "none named")])
+    def test_explanations_of_another_model_are_refused(self, folder, params, of, named):
+        path = folder / "explanations" / EXPERIMENT / "faithfulness.json"
+        before = path.read_bytes()
+        storage.write_json(path, {**registered.FAITHFULNESS, **of})
+        try:
+            with pytest.raises(InputError, match=rf"is not the model whose explanations .*\({named}\).*Explain it"):
+                registered.register(folder, params)
+        finally:
+            path.write_bytes(before)
+
 
 class TestAnswers:
     """The model of the registry, asked about raw cutouts."""

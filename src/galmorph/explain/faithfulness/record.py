@@ -3,7 +3,7 @@
 Its layout::
 
     {
-      "scored_split": "test", "galaxies": 16, "no_galaxy_found": 0, "seed": 5,
+      "model_digest": "…", "scored_split": "test", "galaxies": 16, "no_galaxy_found": 0, "seed": 5,
       "parameters": {…},                        explain.faithfulness
       "methods": {name: {
           "title": "Grad-CAM",
@@ -71,6 +71,7 @@ _OF_SOME = frozenset({"noise_stability", "turn_stability"})
 def faithfulness_record(
     measured: Measurements,
     explainers: Mapping[str, Explainer],
+    model_digest: str,
     split: str,
     params: FaithfulnessParams,
     seed: int,
@@ -83,12 +84,15 @@ def faithfulness_record(
         As `galmorph.explain.faithfulness.measure.measure` returns it.
     explainers
         By name, for their titles.
+    model_digest
+        Of the file of the model that is explained, so that nobody takes the record for another one's.
     split
         That the galaxies are of.
     params, seed
         With which they were measured.
     """
     return {
+        "model_digest": model_digest,
         "scored_split": split,
         "galaxies": len(measured.cataids),
         "no_galaxy_found": int((~measured.found).sum()),

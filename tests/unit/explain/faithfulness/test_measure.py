@@ -50,7 +50,7 @@ def measured(explainers, model, mixed, maps, scores, told):
 
 @pytest.fixture(scope="module")
 def record(measured, explainers, scores):
-    return faithfulness_record(measured, explainers, "validation", scores, 5)
+    return faithfulness_record(measured, explainers, "d" * 64, "validation", scores, 5)
 
 
 def test_the_record_is_json_without_nan(record):
@@ -124,7 +124,7 @@ def test_lists_are_cut_and_counts_are_not(measured, explainers, scores):
     }
     few = scores.model_copy(update={"max_listed": 2})
     other = type(measured)(**{**vars(measured), "scores": swapped})
-    found = faithfulness_record(other, explainers, "test", few, 5)["on_galaxy"]
+    found = faithfulness_record(other, explainers, "d" * 64, "test", few, 5)["on_galaxy"]
     assert len(found["neighbours"]) == 2
     assert sum(found["explained_by_neighbours"].values()) > 10
 
@@ -138,6 +138,7 @@ def test_the_blank_channel_is_asked_about(record, mixed):
 
 def test_what_is_needed_to_do_it_again_is_kept(record, scores):
     assert record["seed"] == 5
+    assert record["model_digest"] == "d" * 64
     assert record["scored_split"] == "validation"
     assert type(scores).model_validate(record["parameters"]) == scores
 
