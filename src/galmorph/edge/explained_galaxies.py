@@ -64,6 +64,7 @@ def numbers(
         [galaxy.blank_channel for galaxy in galaxies],
     )
     stability = turn_stability({name: explainer}, asked, {name: maps[name]}, params.batch_size)[name]
+    alike = agreement(maps)
     turns = _turns(subject, images, params.batch_size)
     verdicts = {check: found["verdict"] for check, found in record["methods"][name]["verdicts"].items()}
     accuracy = subject.scores.get("accuracy", {}).get("value")
@@ -79,7 +80,7 @@ def numbers(
             blank_channels=len(galaxy.blank_channel),
             turns=turns[at],
             map_stability=_known(stability[at]),
-            agreement=_mean_agreement({method: of_all[at : at + 1] for method, of_all in maps.items()}),
+            agreement=_mean_agreement(alike[at]),
             verdicts=verdicts,
         )
         for at, galaxy in enumerate(galaxies)
@@ -111,9 +112,8 @@ def _turns(subject: Subject, images: np.ndarray, batch_size: int) -> list[Turns]
     ]
 
 
-def _mean_agreement(maps: Mapping[str, np.ndarray]) -> float | None:
+def _mean_agreement(matrix: np.ndarray) -> float | None:
     """Mean rank correlation between the methods' maps of one galaxy; None where there are no two that say something."""
-    matrix = agreement(maps)
     pairs = matrix[np.triu_indices(len(matrix), 1)]
     known = pairs[~np.isnan(pairs)]
     return float(known.mean()) if known.size else None

@@ -11,7 +11,7 @@ Array = NDArray[np.float64]
 
 
 def agreement(maps: Mapping[str, np.ndarray]) -> Array:
-    """Mean rank correlation between methods.
+    """Rank correlation between methods, image by image.
 
     Parameters
     ----------
@@ -21,22 +21,16 @@ def agreement(maps: Mapping[str, np.ndarray]) -> Array:
     Returns
     -------
     numpy.ndarray
-        `(M, M)`, symmetric, in the order of `maps`. An image counts where both maps say something; NaN where none does.
+        `(N, M, M)`, symmetric, in the order of `maps`; NaN where one of the two maps says nothing.
     """
-    said = {name: ~empty(of_method) for name, of_method in maps.items()}
-    total, count = np.zeros((len(maps), len(maps))), np.zeros((len(maps), len(maps)))
-    for at in range(len(next(iter(maps.values()), ()))):
-        # An empty map has no ranks: zeros add nothing, and are not counted.
-        known = np.array([said[name][at] for name in maps])
-        ranked = np.stack(
-            [
-                ranks(of_method[at]) if said[name][at] else np.zeros(of_method[at].size)
-                for name, of_method in maps.items()
-            ]
-        )
-        total += ranked @ ranked.T
-        count += np.outer(known, known)
-    return np.asarray(np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0))
+    said = np.stack([~empty(of_method) for of_method in maps.values()], -1)  # (N, M)
+    found = np.full((*said.shape, said.shape[-1]), np.nan)
+    for at, known in enumerate(said):
+        if known.any():
+            ranked = np.stack([ranks(of_method[at]) for of_method, of in zip(maps.values(), known, strict=True) if of])
+            found[at][np.ix_(known, known)] = ranked @ ranked.T
+            found[at][known, known] = 1  # but for rounding it is, and rounding is no spread
+    return found
 
 
 def sparsity(maps: np.ndarray) -> Array:

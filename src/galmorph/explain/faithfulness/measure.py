@@ -60,7 +60,7 @@ class Measurements:
     uniform
         `(N, 4)` share of the crop that each of `on_galaxy.REGIONS` covers.
     agreement
-        `(M, M)` mean rank correlation between methods, in the order of `scores`.
+        `(N, M, M)` rank correlation between methods, in the order of `scores`.
     randomisation
         By method, the points of the cascade.
     filled

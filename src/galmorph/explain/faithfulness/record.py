@@ -11,7 +11,7 @@ Its layout::
           "scores": {score: {"value", "low", "high", "n", "left_out": {why: count}}},
           "verdicts": {check: {"verdict": "passed" | "failed" | "undecided", "reason": "…"}}
       }},
-      "agreement": {"methods": [name], "matrix": [[…]]},
+      "agreement": {"methods": [name], "matrix": [[…]], "low": [[…]], "high": [[…]], "n": [[…]]},
       "on_galaxy": {
           "uniform": {"value", "low", "high", "n"},
           "area": {"galaxy" | "neighbours" | "sky" | "rest": {"value", "low", "high", "n"}},
@@ -31,6 +31,7 @@ known is null. `low` and `high` are null where the galaxies cannot tell: fewer t
 - deletion_against_random, insertion_against_random: less the area of the displaced map; good below, above 0.
 - mu_fidelity, noise_stability, turn_stability: correlations. The latter two on `stability_galaxies` galaxies.
 - uniform: the galaxy's share of a map without preference, its share of the crop's area; area: that of every region.
+- agreement: mean rank correlation of two methods' maps, its interval, and the galaxies that have one.
 - sparsity: Gini index. galaxy_share, neighbour_share, sky_share: of the energy in the crop.
 - galaxy_share_over_uniform: the galaxy's share less that of a uniform map. pointing: share of galaxies.
 - neighbours: galaxies of which the neighbours hold more than the galaxy itself, by how much more; at most `max_listed`.
@@ -114,10 +115,7 @@ def faithfulness_record(
             }
             for name in measured.scores
         },
-        "agreement": {
-            "methods": list(measured.scores),
-            "matrix": [[rounded(value) for value in row] for row in measured.agreement],
-        },
+        "agreement": _agreement(measured, params, seed),
         "on_galaxy": _on_galaxy(measured, params, seed),
         "randomisation": {
             name: [_stage(stage, params, seed) for stage in stages] for name, stages in measured.randomisation.items()
@@ -186,6 +184,15 @@ def left_out(measured: Measurements, name: str, score: str) -> dict[str, int]:
 
 def _laid_out(found: Estimate) -> dict[str, Any]:
     return {**with_interval(found.value, (found.low, found.high)), "n": found.n}
+
+
+def _agreement(measured: Measurements, params: FaithfulnessParams, seed: int) -> dict[str, Any]:
+    methods = list(measured.scores)
+    size = range(len(methods))
+    half = {(a, b): estimate(measured.agreement[:, a, b], params, seed) for a in size for b in size if a <= b}
+    pairs = [[_laid_out(half[min(a, b), max(a, b)]) for b in size] for a in size]
+    names = {"matrix": "value", "low": "low", "high": "high", "n": "n"}
+    return {"methods": methods, **{to: [[pair[name] for pair in row] for row in pairs] for to, name in names.items()}}
 
 
 def _on_galaxy(measured: Measurements, params: FaithfulnessParams, seed: int) -> dict[str, Any]:
