@@ -8,7 +8,6 @@ fails. What compiles, or is called for the first time, is called once before the
     python benchmarks/explain.py --sizes 96 --images 4 --rounds 1    minutes on a laptop
     python benchmarks/explain.py --xplique /tmp/xplique-env/bin/python    xplique too; xplique_worker.py says how
     python benchmarks/explain.py --only ig cam                       some of: ig, cam, closed, lime
-    python benchmarks/explain.py --memory                            peak memory of Integrated Gradients instead
 
 The notebook's loop is what tutorials show: for one image after the other, and one point of the path after the other,
 `tf.GradientTape` around the Keras model, not compiled. It computes the same numbers; how far the two maps are apart is
@@ -17,15 +16,12 @@ printed. "One at a time, compiled" is our own code with a batch of one: what bat
 
 import argparse
 import contextlib
-import importlib.util
 import os
-import resource
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -38,7 +34,7 @@ from galmorph import params as p
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 PARTS = ("ig", "cam", "closed", "lime")
-Timed = Callable[[], float]
+Clock = Callable[[], float]
 
 
 def galaxies(count: int, size: int) -> np.ndarray:
@@ -105,19 +101,28 @@ def notebook_grad_cam(both: keras.Model, images: np.ndarray) -> np.ndarray:
     return np.stack(maps)
 
 
-def timed(function: Callable[[], object], first: Callable[[], object] | None = None) -> Timed:
-    """Return a function that says how long a call takes; `first`, or a call, is made here, outside the clock."""
-    (first or function)()
+class Timed:
+    """Says how long a call of a function takes, and keeps what it returned.
 
-    def seconds() -> float:
+    Parameters
+    ----------
+    function
+        What is measured.
+    first
+        Called here, outside the clock, so that whatever compiles has compiled; None: the function itself.
+    """
+
+    def __init__(self, function: Callable[[], Any], first: Callable[[], Any] | None = None) -> None:
+        self.function, self.last = function, (first or function)()
+
+    def __call__(self) -> float:
+        """Call it; the seconds that it took."""
         start = time.perf_counter()
-        function()
+        self.last = self.function()
         return time.perf_counter() - start
 
-    return seconds
 
-
-def compare(title: str, ours: Timed, others: dict[str, Timed], rounds: int) -> None:
+def compare(title: str, ours: Clock, others: Mapping[str, Clock], rounds: int) -> None:
     """Measure in turn, and print a line for each of the others."""
     taken = np.array([[ours(), *(other() for other in others.values())] for _ in range(rounds)])
     print(f"\n{title}: {np.median(taken[:, 0]):.3f} s")
@@ -153,7 +158,7 @@ class Size:
     def one_by_one(self, method: str, images: np.ndarray) -> Timed:
         """Our own code with batches of one; what it compiles it has compiled after the first image."""
         explainer = self.methods[method](self.model, self.single)
-        return timed(
+        return Timed(
             lambda: explainer.explain(images, ["Elliptical"] * len(images)),
             lambda: explainer.explain(images[:1], ["Elliptical"]),
         )
@@ -162,43 +167,40 @@ class Size:
         """Integrated Gradients, compiled and in batches, beside single steps."""
         steps, count = self.options.steps, len(self.few)
         logit = keras.Model(self.model.input, self.model.get_layer("logit").output)
-        ours = self.explain("integrated_gradients", self.params, self.few)
-        others = {
-            "the notebook's loop of single steps": timed(
-                lambda: notebook_gradients(logit, self.few, steps), lambda: notebook_gradients(logit, self.few[:1], 2)
-            ),
+        ours = Timed(self.explain("integrated_gradients", self.params, self.few))
+        notebook = Timed(
+            lambda: notebook_gradients(logit, self.few, steps), lambda: notebook_gradients(logit, self.few[:1], 2)
+        )
+        others: dict[str, Clock] = {
+            "the notebook's loop of single steps": notebook,
             "one step at a time, compiled": self.one_by_one("integrated_gradients", self.few),
         }
         if xplique:
             settings = {"images": count, "batch_size": self.options.batch, "steps": steps, "layer": None}
             others[f"xplique {xplique.version}"] = lambda: xplique.seconds("integrated_gradients", **settings)
         title = f"Integrated Gradients, {steps} points, {count} images, batches of {self.options.batch}"
-        compare(title, timed(ours), others, self.options.rounds)
-        print(f"    {apart(ours()[:1], notebook_gradients(logit, self.few[:1], steps))}")
+        compare(title, ours, others, self.options.rounds)
+        print(f"    {apart(ours.last, notebook.last)}", flush=True)
 
     def cam(self, xplique: Xplique | None) -> None:
         """Grad-CAM in batches, beside one image at a time."""
         images = self.many[: self.options.batch]
         layer = self.methods["grad_cam"](self.model, self.params).layer
         both = keras.Model(self.model.input, [self.model.get_layer(name).output for name in (layer, "logit")])
-        ours = self.explain("grad_cam", self.params, images)
-        others = {
-            "the notebook's loop, one by one": timed(
-                lambda: notebook_grad_cam(both, images), lambda: notebook_grad_cam(both, images[:2])
-            ),
+        ours = Timed(self.explain("grad_cam", self.params, images))
+        notebook = Timed(lambda: notebook_grad_cam(both, images), lambda: notebook_grad_cam(both, images[:2]))
+        others: dict[str, Clock] = {
+            "the notebook's loop, one by one": notebook,
             "one by one, compiled": self.one_by_one("grad_cam", images),
         }
         if xplique:
             settings = {"images": len(images), "batch_size": self.options.batch, "steps": None, "layer": layer}
             others[f"xplique {xplique.version}"] = lambda: xplique.seconds("grad_cam", **settings)
-        compare(f"Grad-CAM at {layer}, a batch of {len(images)}", timed(ours), others, self.options.rounds)
-        print(f"    {apart(ours()[:1], notebook_grad_cam(both, images[:1]))}")
+        compare(f"Grad-CAM at {layer}, a batch of {len(images)}", ours, others, self.options.rounds)
+        print(f"    {apart(ours.last, notebook.last)}", flush=True)
 
     def closed(self, xplique: Xplique | None) -> None:  # noqa: ARG002 - xplique has none
         """Grad-CAM in closed form, in one forward pass, beside gradients and beside the answer alone."""
-        if importlib.util.find_spec("galmorph.explain.closed_form") is None:
-            print("\nGrad-CAM in closed form: galmorph.explain.closed_form is not there")
-            return
         from galmorph.explain.class_map import class_map
         from galmorph.explain.closed_form import grad_cam_outputs
 
@@ -206,24 +208,22 @@ class Size:
         signs = np.ones(len(images), np.float32)
         compiled = tf.function(grad_cam_outputs(self.model, None), reduce_retracing=True)
         answer = tf.function(self.model, reduce_retracing=True)
-        gradients = self.explain("grad_cam", self.params, images)
+        gradients = Timed(self.explain("grad_cam", self.params, images))
 
-        def closed() -> np.ndarray:
+        def map_and_answer() -> np.ndarray:
             return class_map(compiled(images, training=False)[1].numpy(), signs, images.shape[1])
 
         others = {
-            "Grad-CAM by gradients": timed(gradients),
-            "the answer alone, without a map": timed(lambda: answer(images, training=False).numpy()),
+            "Grad-CAM by gradients": gradients,
+            "the answer alone, without a map": Timed(lambda: answer(images, training=False).numpy()),
         }
         title = f"Grad-CAM in closed form, with the answer, a batch of {len(images)}"
-        compare(title, timed(closed), others, self.options.rounds)
-        print(f"    {apart(gradients(), closed())}")
+        closed = Timed(map_and_answer)
+        compare(title, closed, others, self.options.rounds)
+        print(f"    {apart(gradients.last, closed.last)}", flush=True)
 
     def lime(self, xplique: Xplique | None) -> None:  # noqa: ARG002 - theirs runs the package too
         """LIME with compiled batches and few super-pixels, beside the package as it comes."""
-        if "lime" not in self.methods:
-            print("\nLIME: it is not among METHODS")
-            return
         from lime.lime_image import LimeImageExplainer
 
         image, samples = self.many[:1], self.options.samples
@@ -239,9 +239,9 @@ class Size:
 
         compare(
             f"LIME, {samples} samples, one image, batches of {self.options.batch}",
-            timed(self.explain("lime", self.params, image)),
+            Timed(self.explain("lime", self.params, image)),
             # 20: the first batch, which hides nothing, and one more.
-            {"the package's defaults with model.predict": timed(package, lambda: package(20))},
+            {"the package's defaults with model.predict": Timed(package, lambda: package(20))},
             self.options.rounds,
         )
 
@@ -262,38 +262,10 @@ def report_size(params: p.Params, size: int, options: argparse.Namespace) -> Non
             getattr(measured, part)(beside)
 
 
-def report_memory(size: int, options: argparse.Namespace) -> None:
-    """Print the peak memory of Integrated Gradients at several numbers of points and images, a process for each."""
-    print(f"Peak resident memory of Integrated Gradients, {size} x {size} pixels, batches of {options.batch}, MiB")
-    print(f"{'points':>8}" + "".join(f"{count:>6} images" for count in options.memory_images))
-    for steps in options.memory_steps:
-        peaks = [child_peak(size, steps, count, options) for count in options.memory_images]
-        print(f"{steps:>8}" + "".join(f"{peak:>13.0f}" for peak in peaks), flush=True)
-
-
-def child_peak(size: int, steps: int, count: int, options: argparse.Namespace) -> float:
-    """Explain in a process of its own; return its peak resident memory, MiB."""
-    command = [sys.executable, __file__, "--child", "--sizes", size, "--steps", steps, "--images", count]
-    command += ["--batch", options.batch]
-    done = subprocess.run([str(part) for part in command], check=True, text=True, stdout=subprocess.PIPE)
-    return float(done.stdout.split()[-1])
-
-
-def child(params: p.Params, options: argparse.Namespace) -> None:
-    """Be that process."""
-    from galmorph.explain.methods import METHODS
-
-    images = galaxies(options.images, options.sizes[0])
-    chosen = explaining(params, options.batch, options.steps, options.samples)
-    explainer = METHODS["integrated_gradients"](built(params, options.sizes[0]), chosen)
-    explainer.explain(images, ["Elliptical"] * len(images))
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-
-
 def main() -> None:
     """Read the command line, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[96, 224], help="pixels (96 224); --memory: the first")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[96, 224], help="pixels (96 224)")
     parser.add_argument("--images", type=int, default=8, help="of Integrated Gradients (8)")
     parser.add_argument("--batch", type=int, default=32, help="points or images at a time; of Grad-CAM, all (32)")
     parser.add_argument("--steps", type=int, default=64, help="points of Integrated Gradients' path (64)")
@@ -301,22 +273,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (3)")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="what is measured (everything)")
     parser.add_argument("--xplique", type=Path, help="Python of an environment that has xplique")
-    parser.add_argument("--memory", action="store_true", help="measure peak memory instead")
-    parser.add_argument("--memory-steps", type=int, nargs="+", default=[16, 64, 256], help="points (16 64 256)")
-    parser.add_argument("--memory-images", type=int, nargs="+", default=[8, 64], help="images (8 64)")
-    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
 
     params = p.check(p.read_values(PARAMS), str(PARAMS))
-    if options.child:
-        child(params, options)
-    elif options.memory:
-        report_memory(options.sizes[0], options)
-    else:
-        threads = tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count()
-        print(f"ResNet50, tensorflow {tf.__version__}, {threads} threads, {options.rounds} rounds")
-        for size in options.sizes:
-            report_size(params, size, options)
+    threads = tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count()
+    print(f"ResNet50, tensorflow {tf.__version__}, {threads} threads, {options.rounds} rounds")
+    for size in options.sizes:
+        report_size(params, size, options)
 
 
 if __name__ == "__main__":
