@@ -1,4 +1,4 @@
-"""Explanations beside the loops of a notebook, the lime package's defaults, and xplique.
+"""Explanations beside the loops of a notebook and xplique; LIME is lime_speed.py's, memory explain_memory.py's.
 
 Same model (ResNet50 with random weights: they change no speed), same images, in this one run: what is compared takes
 turns, round after round, and the median of each round's ratio is printed with the median times. Nothing passes or
@@ -7,7 +7,7 @@ fails. What compiles, or is called for the first time, is called once before the
     python benchmarks/explain.py                                     96 and 224 pixels
     python benchmarks/explain.py --sizes 96 --images 4 --rounds 1    minutes on a laptop
     python benchmarks/explain.py --xplique /tmp/xplique-env/bin/python    xplique too; xplique_worker.py says how
-    python benchmarks/explain.py --only ig cam                       some of: ig, cam, closed, lime
+    python benchmarks/explain.py --only ig cam                       some of: ig, cam, closed
 
 The notebook's loop is what tutorials show: for one image after the other, and one point of the path after the other,
 `tf.GradientTape` around the Keras model, not compiled. It computes the same numbers; how far the two maps are apart is
@@ -33,7 +33,7 @@ from beside_xplique import Xplique
 from galmorph import params as p
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
-PARTS = ("ig", "cam", "closed", "lime")
+PARTS = ("ig", "cam", "closed")
 Clock = Callable[[], float]
 
 
@@ -53,14 +53,19 @@ def built(params: p.Params, size: int) -> keras.Model:
     """ResNet50 for images of a size, with random weights."""
     from galmorph.models.architectures import build
     from galmorph.models.layers import with_probability
+    from galmorph.models.predict import predict_logits
 
     keras.utils.set_random_seed(1)
     transfer = params.train.transfer.model_copy(update={"weights": "none"})
     train = params.train.model_copy(update={"transfer": transfer})
-    return with_probability(build("resnet50", p.PreprocessParams(crop=1.0, image_size=size), train), 1.0)
+    model = with_probability(build("resnet50", p.PreprocessParams(crop=1.0, image_size=size), train), 1.0)
+    # Where the answer is Other nothing speaks for Elliptical, and Grad-CAM's maps would be empty: like any others.
+    logit = model.get_layer("logit")
+    logit.kernel.assign(logit.kernel * np.sign(predict_logits(model, galaxies(1, size), 1)[0][0]))
+    return model
 
 
-def explaining(params: p.Params, batch_size: int, steps: int, samples: int) -> p.ExplainParams:
+def explaining(params: p.Params, batch_size: int, steps: int) -> p.ExplainParams:
     """Take the parameters of params.yaml, with Integrated Gradients at a fixed number of points from black."""
     explain = params.explain
     fixed = {"baseline": "black", "steps": steps, "max_steps": steps}
@@ -68,7 +73,6 @@ def explaining(params: p.Params, batch_size: int, steps: int, samples: int) -> p
         update={
             "batch_size": batch_size,
             "integrated_gradients": explain.integrated_gradients.model_copy(update=fixed),
-            "lime": explain.lime.model_copy(update={"samples": samples}),
         }
     )
 
@@ -145,7 +149,7 @@ class Size:
 
         self.options, self.methods = options, METHODS
         self.model = built(params, size)
-        self.params = explaining(params, options.batch, options.steps, options.samples)
+        self.params = explaining(params, options.batch, options.steps)
         self.single = self.params.model_copy(update={"batch_size": 1})
         self.many = galaxies(max(options.images, options.batch), size)
         self.few = self.many[: options.images]
@@ -222,29 +226,6 @@ class Size:
         compare(title, closed, others, self.options.rounds)
         print(f"    {apart(gradients.last, closed.last)}", flush=True)
 
-    def lime(self, xplique: Xplique | None) -> None:  # noqa: ARG002 - theirs runs the package too
-        """LIME with compiled batches and few super-pixels, beside the package as it comes."""
-        from lime.lime_image import LimeImageExplainer
-
-        image, samples = self.many[:1], self.options.samples
-
-        def package(samples: int = samples) -> object:
-            return LimeImageExplainer(random_state=1).explain_instance(
-                image[0],
-                lambda batch: self.model.predict(batch, verbose=0),
-                labels=(0,),
-                num_samples=samples,
-                progress_bar=False,
-            )
-
-        compare(
-            f"LIME, {samples} samples, one image, batches of {self.options.batch}",
-            Timed(self.explain("lime", self.params, image)),
-            # 20: the first batch, which hides nothing, and one more.
-            {"the package's defaults with model.predict": Timed(package, lambda: package(20))},
-            self.options.rounds,
-        )
-
 
 def report_size(params: p.Params, size: int, options: argparse.Namespace) -> None:
     """Print everything that is asked for at one size."""
@@ -269,7 +250,6 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=8, help="of Integrated Gradients (8)")
     parser.add_argument("--batch", type=int, default=32, help="points or images at a time; of Grad-CAM, all (32)")
     parser.add_argument("--steps", type=int, default=64, help="points of Integrated Gradients' path (64)")
-    parser.add_argument("--samples", type=int, default=1000, help="of LIME (1000)")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (3)")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="what is measured (everything)")
     parser.add_argument("--xplique", type=Path, help="Python of an environment that has xplique")

@@ -29,7 +29,7 @@ def one(size: int, steps: int, count: int, batch: int) -> None:
     from galmorph.explain.methods import METHODS
 
     params = p.check(p.read_values(PARAMS), str(PARAMS))
-    chosen = explaining(params, batch, steps, params.explain.lime.samples)
+    chosen = explaining(params, batch, steps)
     explainer = METHODS["integrated_gradients"](built(params, size), chosen)
     explainer.explain(galaxies(count, size), ["Elliptical"] * count)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
