@@ -101,6 +101,12 @@ class HeatMapFacts(BaseModel):
     neighbours: Probability | None
     sky: Probability | None
     uniform: Annotated[Probability | None, Field(description="The galaxy's share of what the model sees.")]
+    stability: Annotated[
+        float | None,
+        Field(
+            ge=-1, le=1, description="Rank correlation with the maps of the turned and mirrored cutout; 1: the same."
+        ),
+    ]
 
 
 class Explanation(BaseModel):

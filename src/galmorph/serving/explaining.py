@@ -8,13 +8,13 @@ import numpy as np
 from galmorph.data.dataset import crop_box, to_frame
 from galmorph.data.segment import segment
 from galmorph.explain.class_map import class_map
+from galmorph.explain.faithfulness.maps import TURNS, rank_correlations, turned_back
+from galmorph.explain.faithfulness.maps import turned as turned_once
 from galmorph.explain.reason import Evidence, Numbers, Turns
 from galmorph.params import Label, PreprocessParams
 from galmorph.serving.runtime import sign
 
 METHOD = "Grad-CAM"
-#: Ways to turn and mirror a square.
-TURNS = 8
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,9 @@ class HeatMap:
         Whether the map's strongest place lies on the galaxy; None as for `galaxy`.
     galaxy_found
         Whether a galaxy stands out at the centre of the cutout.
+    stability
+        Mean rank correlation with the maps of the turned and mirrored picture, turned back, as the report has it; a map
+        that turning empties counts as 0. None where the map is the same all over: it has no ranks.
     """
 
     frame: np.ndarray
@@ -45,12 +48,12 @@ class HeatMap:
     uniform: float | None
     pointing: bool | None
     galaxy_found: bool
+    stability: float | None
 
 
 def turned(prepared: np.ndarray) -> np.ndarray:
     """Turn and mirror a prepared image in every way: `(8, S, S, 3)`, the image itself first."""
-    turns = [np.rot90(prepared, quarter) for quarter in range(4)]
-    return np.stack([*turns, *(turn[:, ::-1] for turn in turns)])
+    return np.concatenate([turned_once(prepared[None], turn) for turn in TURNS])
 
 
 def turns(p_elliptical: np.ndarray, threshold: float) -> Turns:
@@ -68,15 +71,15 @@ def heat_map(cutout: np.ndarray, coarse: np.ndarray, label: Label, preprocess: P
     cutout
         `(H, W, 3)` uint8, as it was sent.
     coarse
-        `(h, w)` float32, as `Answers.maps` has it.
+        `(8, h, w)` float32, as `Answers.maps` has them for `turned`.
     label
         What is explained.
     preprocess
         Of the model.
     """
     height, width = cutout.shape[:2]
-    seen = class_map(coarse[None], np.array([sign(label)]), preprocess.image_size)[0]
-    frame = to_frame(seen, height, width, preprocess)
+    maps = class_map(coarse, np.full(len(coarse), sign(label)), preprocess.image_size)
+    frame = to_frame(maps[0], height, width, preprocess)
     segments = segment(cutout)
     found = bool(segments.galaxy.any())
     top, left, side = crop_box(height, width, preprocess)
@@ -97,7 +100,17 @@ def heat_map(cutout: np.ndarray, coarse: np.ndarray, label: Label, preprocess: P
         uniform=galaxy_seen if found else None,
         pointing=bool(segments.galaxy[strongest]) if found and not empty else None,
         galaxy_found=found,
+        stability=_stability(maps),
     )
+
+
+def _stability(maps: np.ndarray) -> float | None:
+    """Compare the first of `(8, S, S)` maps of `turned` images with the others."""
+    if np.ptp(maps[0]) == 0:
+        return None
+    back = np.concatenate([turned_back(maps[turn : turn + 1], turn) for turn in TURNS[1:]])
+    found = np.nan_to_num(rank_correlations(np.broadcast_to(maps[0], back.shape), back)).mean()
+    return float(np.clip(found, -1, 1))  # rounding can leave the range
 
 
 def numbers(
@@ -138,7 +151,7 @@ def numbers(
         galaxy_found=drawn.galaxy_found if drawn else None,
         blank_channels=blank_channels,
         turns=turns(p_elliptical, threshold),
-        map_stability=None,
+        map_stability=drawn.stability if drawn else None,
         agreement=None,
         verdicts=verdicts,
     )

@@ -82,7 +82,7 @@ def present(
             text=text,
             layer=None if layer is None else _data_url(layer),
             overlay=None if layer is None else _data_url(over),
-            **{share: getattr(drawn, share, None) for share in ("galaxy", "neighbours", "sky", "uniform")},
+            **{share: getattr(drawn, share, None) for share in ("galaxy", "neighbours", "sky", "uniform", "stability")},
         ),
         cutout=_data_url(cutout),
         reason=paragraph(known),
@@ -95,7 +95,7 @@ def present(
 def _drawn(champion: Champion, cutout: np.ndarray, answer: Answer, label: Label) -> HeatMap | None:
     if answer.maps is None:
         return None
-    return heat_map(cutout, answer.maps[0], label, champion.runtime.facts.preprocess)
+    return heat_map(cutout, answer.maps, label, champion.runtime.facts.preprocess)
 
 
 def _map_text(drawn: HeatMap | None, label: Label, architecture: str) -> str:

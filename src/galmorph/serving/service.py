@@ -10,12 +10,13 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from galmorph.explain.faithfulness.maps import TURNS
 from galmorph.params import Label, ServiceParams
 from galmorph.serving import contract
 from galmorph.serving.batching import Answer, Batcher, BusyError, Reservation
 from galmorph.serving.champion import Champion, ChampionWatch
 from galmorph.serving.drift import DriftWatch
-from galmorph.serving.explaining import TURNS, turned
+from galmorph.serving.explaining import turned
 from galmorph.serving.intake import decode_upload
 from galmorph.serving.monitoring import Monitor
 from galmorph.serving.presenting import Explained, answer_of, present
@@ -146,7 +147,7 @@ class Service:
         """
         champion = self.champion()
         async with self._within_time():
-            with self._reserve(TURNS) as place:
+            with self._reserve(len(TURNS)) as place:
                 taken = await self._take(champion, name, upload, denoised)
                 answer = await place.answer(champion.runtime, turned(taken.prepared), maps=True)
             result = await self._in_thread(self._present, champion, name, taken, answer, label)

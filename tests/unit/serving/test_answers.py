@@ -6,6 +6,7 @@ import dataclasses
 import cv2
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from galmorph.data.dataset import crop_box
 from galmorph.explain.class_map import class_map
@@ -103,6 +104,30 @@ def test_reasons_say_how_the_answer_holds_when_the_picture_is_turned(client, run
     assert [part["heading"] for part in found["reasons"]][:2] == ["The answer", "How sure"]
 
 
+def test_the_map_is_compared_with_those_of_the_turned_picture(client, runtime):
+    """Against maps that are made and turned back one by one here."""
+    found = []
+    for seed in range(4):
+        image = cutout(seed)
+        prepared = runtime.prepare(image)
+        for label, sign in (("Elliptical", 1), ("Other", -1)):
+            explained = explain(client, ("g.png", png(image)), params={"label": label}).json()
+
+            def map_of(view, sign=sign):
+                return class_map(runtime.answer(view[None], maps=True).maps, np.array([sign]), 24)[0]
+
+            own = map_of(prepared)
+            back = [np.rot90(map_of(np.rot90(prepared, k)), -k) for k in range(1, 4)]
+            back += [np.rot90(map_of(np.rot90(prepared[:, ::-1], k)), -k)[:, ::-1] for k in range(4)]
+            expected = np.mean([spearmanr(own.ravel(), each.ravel()).statistic if each.any() else 0 for each in back])
+            stability = explained["heat_map"]["stability"]
+            assert stability == pytest.approx(expected, abs=0.01) if own.any() else stability is None
+            if label == explained["answer"]["label"] and own.any():
+                assert f"when the picture was turned ({stability:.2f}, where 1 is" in explained["reason"]
+                found.append(stability)
+    assert np.ptp(found) > 0.05, "the same for all, so that nothing was shown"
+
+
 def test_the_picture_is_a_png_where_png_is_accepted(client):
     found = explain(client, ("g.png", png(cutout(4))), headers={"Accept": "image/png"})
     assert found.headers["content-type"] == "image/png"
@@ -142,7 +167,7 @@ def test_an_empty_map_is_said_and_not_drawn(client, monkeypatch):
         for label in ("Elliptical", "Other")
     )
     assert found["empty"]
-    assert [found[name] for name in ("layer", "overlay", "galaxy", "sky")] == [None] * 4
+    assert [found[name] for name in ("layer", "overlay", "galaxy", "sky", "stability")] == [None] * 5
     assert "nothing in the picture speaks for Elliptical" in found["text"]
     assert (other["empty"], other["layer"] is None) == (False, False)
     picture = explain(client, ("g.png", png(cutout(1))), headers={"Accept": "image/png"})

@@ -12,10 +12,13 @@ from galmorph.cpu import FACTS, cpu_has_bfloat16
 from galmorph.errors import ModelError
 from galmorph.explain.class_map import class_map
 from galmorph.explain.closed_form import grad_cam_outputs
+from galmorph.explain.faithfulness.galaxies import Galaxies
+from galmorph.explain.faithfulness.stability import turn_stability
 from galmorph.explain.grad_cam import GradCam
 from galmorph.models.architectures import build
 from galmorph.models.layers import with_probability
 from galmorph.params import PreprocessParams
+from galmorph.serving.explaining import heat_map, turned
 from galmorph.serving.export import Origin, export, in_float32
 from galmorph.serving.runtime import Runtime
 from galmorph.storage import digest_file, read_json
@@ -78,9 +81,10 @@ def test_float32_is_keras(case):
 
 @needs_bfloat16
 def test_bfloat16_is_near_for_every_architecture(case):
-    images, p, _, folder = case
-    difference = np.abs(Runtime(folder, "bf16", 1).answer(images, maps=False).p_elliptical - p).max()
-    assert 1e-5 < difference <= 0.02, "nearer than bfloat16 can be, or further than it may"
+    images, p, coarse, folder = case
+    found = Runtime(folder, "bf16", 1).answer(images, maps=True)
+    assert 1e-5 < np.abs(found.p_elliptical - p).max() <= 0.02, "nearer than bfloat16 can be, or further than it may"
+    assert np.quantile(correlations(found.maps, coarse, images.shape[1]), 0.01) >= 0.98
 
 
 def test_float32_is_keras_for_a_trained_model(trained):
@@ -111,6 +115,22 @@ def test_maps_are_grad_cam_s(trained):
     drawn = class_map(found.maps, np.where(p[:20] >= 0.5, 1, -1), SIDE)
     assert np.abs(drawn - expected).max() <= 1e-3 * expected.max()
     assert expected.any()
+
+
+def test_stability_under_turns_is_the_reports(trained):
+    model, images, p, _, folder = trained
+    images, labels = images[:8], ["Elliptical" if each >= 0.5 else "Other" for each in p[:8]]
+    explainer = GradCam(model, None, 20)
+    asked = Galaxies([str(at) for at in range(8)], images, (), labels, [()] * 8)
+    expected = turn_stability(explainer, asked, explainer.explain(images.astype(np.float32), labels))
+    runtime = Runtime(folder, "f32", 1)
+    found = [
+        heat_map(image, runtime.answer(turned(image), maps=True).maps, label, runtime.facts.preprocess).stability
+        for image, label in zip(images, labels, strict=True)
+    ]
+    # Nearly equal values change places by rounding, and ranks with them.
+    np.testing.assert_allclose(np.array(found, np.float64), expected, atol=0.01)
+    assert np.nanmax(expected) - np.nanmin(expected) > 0.05
 
 
 @pytest.fixture(scope="module")
