@@ -9,6 +9,12 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
+from galmorph.cpu import FACTS, cpu_has_bfloat16
+from galmorph.explain.class_map import class_map
+from galmorph.explain.closed_form import grad_cam_outputs
+from galmorph.models.saved import load_model
+from galmorph.serving.runtime import Runtime
+from galmorph.serving.source import fetched
 from galmorph.storage import image_path, read_image
 
 
@@ -92,6 +98,38 @@ def test_the_registered_model_answers_raw_cutouts_as_it_was_scored(loaded, finis
     answers = loaded.predict([image_path(raw, cataid).read_bytes() for cataid in predictions["CATAID"]])
     np.testing.assert_allclose(answers["p_elliptical"], predictions["p_elliptical"], atol=1e-5)
     assert answers["label"].tolist() == predictions["predicted"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("precision", "furthest", "least_alike"),
+    [
+        ("f32", 1e-4, 0.999),
+        pytest.param(
+            "bf16",
+            0.02,
+            0.98,
+            marks=pytest.mark.skipif(not cpu_has_bfloat16(FACTS), reason="this CPU has no bfloat16 instructions"),
+        ),
+    ],
+)
+def test_its_export_agrees_with_keras_on_the_test_set(
+    loaded, finished, registration, tmp_path, precision, furthest, least_alike
+):
+    """The export of the registered version, on raw cutouts, against the scores of evaluate and Keras's maps."""
+    name = registration["tags"]["experiment"]
+    predictions = pd.read_parquet(finished.folder / "evaluation" / name / "predictions.parquet")
+    predictions = predictions[predictions["split"] == "test"]
+    runtime = Runtime(fetched("models:/galmorph@challenger", tmp_path), precision, 1)
+    raw = finished.folder / "data/raw/images"
+    prepared = np.stack([runtime.prepare(read_image(image_path(raw, cataid))) for cataid in predictions["CATAID"]])
+    found = runtime.answer(prepared, maps=True)
+    assert np.abs(found.p_elliptical - predictions["p_elliptical"]).max() <= furthest
+    model, _ = load_model(finished.folder / "models" / name / "model.keras")
+    coarse = grad_cam_outputs(model, None).predict(prepared.astype(np.float32), verbose=0)[1]
+    signs = np.where(predictions["predicted"] == "Elliptical", 1, -1)
+    ours, theirs = (class_map(each, signs, 32).reshape(len(signs), -1) for each in (found.maps, coarse))
+    alike = [np.corrcoef(one, other)[0, 1] for one, other in zip(ours, theirs, strict=True) if np.ptp(other)]
+    assert np.quantile(alike, 0.01) >= least_alike
 
 
 def test_its_heat_map_covers_the_cutout(loaded, finished, registration):
