@@ -1,8 +1,9 @@
 """`galmorph serve` beside `mlflow models serve`: the same ResNet50, the same cutouts, one image a request.
 
 Both run as processes of their own on this machine, and are asked in turns by concurrent clients that each wait for
-their answer before they ask again. Requests a second, times to the answer at the middle and at the 99th percentile,
-and failures of both are printed, and the ratio. Nothing passes or fails.
+their answer before they ask again: a file in a form for one, the same file in base64 for the other. Requests a second,
+times to the answer at the middle and at the 99th percentile, and failures of both are printed, and the ratio. Nothing
+passes or fails.
 
     python benchmarks/serving.py                                     ResNet50 at 96 pixels, 16 clients
     python benchmarks/serving.py --model models/resnet50_finetune_raw/model.keras --clients 4 --seconds 5
@@ -20,7 +21,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -66,29 +66,24 @@ def new_model(size: int, path: Path) -> None:
     save_model(path, model, ModelFacts.model_validate(facts))
 
 
-def prepare_both(file: Path, folder: Path) -> tuple[str, Callable[[bytes], np.ndarray]]:
-    """Export the model for one, log it for the other; return its URI there, and what makes a cutout the model's."""
-    import cv2
+def prepare_both(file: Path, folder: Path) -> str:
+    """Export the model for one, log it for the other as `galmorph register` does; return its URI there."""
     import mlflow
 
-    from galmorph.data.dataset import prepare
-    from galmorph.edge.training import log_model
+    from galmorph.edge.logged_model import log_model
     from galmorph.models.saved import load_model
+    from galmorph.params import RegisterStageParams, read_values
     from galmorph.serving.export import Origin, export
 
     model, facts = load_model(file)
     export(model, facts, folder / "export", Origin("galmorph", None, "none", "2026-01-01T00:00:00+00:00"), None, {})
-
-    def prepared(content: bytes) -> np.ndarray:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
-        return prepare(np.ascontiguousarray(image), facts.preprocess)
-
     mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
     mlflow.create_experiment("serving", (folder / "artifacts").as_uri())
     mlflow.set_experiment("serving")
+    values = read_values(PARAMS)
+    params = RegisterStageParams.model_validate({name: values[name] for name in ("register", "explain")})
     with mlflow.start_run():
-        uri = log_model(file, facts, prepared(cutouts(1)[0])[None])
-    return uri, prepared
+        return log_model(file, facts, cutouts(1)[0], params)
 
 
 def free_port() -> int:
@@ -120,6 +115,11 @@ def multipart(content: bytes) -> tuple[bytes, str]:
     """Return the body of a form with one image, and its media type."""
     head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="images"; filename="a.png"\r\n\r\n'.encode()
     return head + content + f"\r\n--{BOUNDARY}--\r\n".encode(), f"multipart/form-data; boundary={BOUNDARY}"
+
+
+def in_base64(content: bytes) -> tuple[bytes, str]:
+    """Return the body that MLflow's server takes for one image, and its media type."""
+    return json.dumps({"inputs": [base64.b64encode(content).decode()]}).encode(), "application/json"
 
 
 def ask(connection: http.client.HTTPConnection, path: str, body: bytes, kind: str) -> int:
@@ -179,7 +179,7 @@ def main() -> None:
         file = options.model or folder / "model.keras"
         if options.model is None:
             new_model(options.size, file)
-        uri, prepared = prepare_both(file.resolve(), folder)
+        uri = prepare_both(file.resolve(), folder)
         files = cutouts(32)
         # MLflow starts `uvicorn` by its name.
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -204,7 +204,7 @@ def main() -> None:
             paths = {"galmorph serve": "/v1/predictions", "mlflow models serve": "/invocations"}
             requests = {
                 "galmorph serve": [multipart(content) for content in files],
-                "mlflow models serve": theirs(ports["mlflow models serve"], files, prepared),
+                "mlflow models serve": [in_base64(content) for content in files],
             }
             found: dict[str, list[dict[str, float]]] = {name: [] for name in commands}
             for _ in range(options.turns):
@@ -215,21 +215,6 @@ def main() -> None:
                 server.terminate()
                 server.wait(60)
     report(found, options.clients)
-
-
-def theirs(port: int, files: list[bytes], prepared: Callable[[bytes], np.ndarray]) -> list[tuple[bytes, str]]:
-    """Make the requests that MLflow's server takes: base64 of the file, or where it takes arrays only, the prepared.
-
-    Then the client has done the decoding, which counts for MLflow.
-    """
-    kind = "application/json"
-    texts = [json.dumps({"inputs": [base64.b64encode(content).decode()]}).encode() for content in files]
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-    if ask(connection, "/invocations", texts[0], kind) == 200:
-        print("mlflow models serve is sent base64 of the files")
-        return [(text, kind) for text in texts]
-    print("mlflow models serve is sent arrays that were decoded and cropped by the client")
-    return [(json.dumps({"inputs": [prepared(content).tolist()]}).encode(), kind) for content in files]
 
 
 def report(found: dict[str, list[dict[str, float]]], clients: int) -> None:
