@@ -1,6 +1,7 @@
 """An exported model that answers: OpenVINO on the CPU, without TensorFlow."""
 
 import contextlib
+import logging
 import queue
 from collections import deque
 from collections.abc import Iterator
@@ -16,12 +17,16 @@ from galmorph.cpu import cpu_has_bfloat16
 from galmorph.data.dataset import POSITIVE, classes_of, prepare_raw
 from galmorph.errors import ModelError
 from galmorph.params import DenoiserParams, Label, TvParams, WaveletParams
-from galmorph.serving.exported import ExportFacts, checked_facts
+from galmorph.serving.exported import EXAMPLES, ExportFacts, checked_facts
 from galmorph.serving.graph import Precision, chosen_precision, compiled_graph
 from galmorph.serving.source import fetched
+from galmorph.storage import read_image
 
 __all__ = ["Answers", "ExportFacts", "Precision", "Runtime", "empty", "load", "sign"]
 
+log = logging.getLogger(__name__)
+#: How far bfloat16 may move a probability before float32 is the better choice.
+_MAX_ROUNDING = 0.02
 #: Most images of one request to OpenVINO: more are no faster, and need more memory.
 _MOST = 32
 
@@ -85,7 +90,8 @@ class Runtime:
         folder
             As `galmorph.serving.export.export` writes it.
         precision
-            `auto`: bf16 where the CPU multiplies bfloat16 itself, f32 elsewhere.
+            `auto`: bf16 where the CPU multiplies bfloat16 itself and the model's answers for its own examples hardly
+            change by it, f32 elsewhere.
         threads
             That OpenVINO uses; None: all cores that this process may use.
 
@@ -100,6 +106,12 @@ class Runtime:
         _check_denoiser(folder, self.facts.denoiser)
         self.precision = chosen_precision(precision, cpu_has_bfloat16(CPU_FACTS))
         compiled = compiled_graph(folder, self.facts, self.precision, threads)
+        if precision == "auto" and self.precision == "bf16":
+            exact = compiled_graph(folder, self.facts, "f32", threads)
+            moved = _moved(compiled, exact, self._examples(folder))
+            if moved > _MAX_ROUNDING:
+                log.warning("%s computes in f32: bf16 moves p_elliptical by up to %.3f", self.facts.name, moved)
+                self.precision, compiled = "f32", exact
         self._streams = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self._map_shape = tuple(compiled.output(1).partial_shape.get_max_shape())[1:] if self.facts.heat_maps else ()
         # A request is one thread's at a time; whoever finds none waits.
@@ -176,6 +188,13 @@ class Runtime:
         """
         return prepare_raw(cutout, self.facts.preprocess, None if denoised else self.facts.denoiser)
 
+    def _examples(self, folder: Path) -> np.ndarray:
+        """Prepare the cutouts that the export shows, each also mirrored: `(N, S, S, 3)`, N may be 0."""
+        size = self.facts.preprocess.image_size
+        cutouts = [self.prepare(read_image(path)) for path in sorted((folder / EXAMPLES).glob("*.png"))]
+        images = np.array(cutouts, np.uint8).reshape(-1, size, size, 3)
+        return np.concatenate([images, images[:, :, ::-1]])
+
     def _outputs(self, images: np.ndarray) -> Iterator[tuple[slice, Any]]:
         """Yield each chunk's place and OpenVINO's tensors, good until the next one; several are computed at a time."""
         running: deque[tuple[slice, Any]] = deque()
@@ -223,6 +242,13 @@ def parts(images: int, streams: int) -> Iterator[slice]:
         size = min(most, _power_of_two(images - start))
         yield slice(start, start + size)
         start += size
+
+
+def _moved(rounded: Any, exact: Any, images: np.ndarray) -> float:
+    """Return the largest difference between two compiled graphs' probabilities; 0 without images."""
+    if not len(images):
+        return 0.0
+    return float(np.abs(rounded(images)[0] - exact(images)[0]).max())
 
 
 def _power_of_two(number: int) -> int:

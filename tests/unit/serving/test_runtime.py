@@ -10,16 +10,19 @@ import keras
 import numpy as np
 import pytest
 
+from galmorph.cpu import FACTS as CPU_FACTS
+from galmorph.cpu import cpu_has_bfloat16
 from galmorph.data.dataset import prepare
 from galmorph.data.denoise import denoise
 from galmorph.errors import ImageError, ModelError, ParamsError
 from galmorph.params import MedianParams, TvParams
+from galmorph.serving.export import Origin, export
 from galmorph.serving.exported import digests
 from galmorph.serving.graph import chosen_precision
 from galmorph.serving.runtime import Runtime, empty, load, parts
-from galmorph.storage import write_json
+from galmorph.storage import write_image, write_json
 from tests.convolutional import galaxies, made
-from tests.exporting import exported
+from tests.exporting import exported, facts_of
 
 SIDE = 24
 
@@ -176,6 +179,28 @@ class TestPrecision:
         assert Runtime(folder, "auto", 1).precision == "f32"
         with pytest.raises(ParamsError, match=r"no bfloat16 instructions.*Received: bf16"):
             Runtime(folder, "bf16", 1)
+
+    @pytest.mark.skipif(not cpu_has_bfloat16(CPU_FACTS), reason="this CPU has no bfloat16 instructions")
+    def test_a_model_that_bfloat16_harms_is_computed_in_float32(self, params, tmp_path, caplog):
+        """One whose logit is a thousand times as steep, and which the examples leave near the line."""
+        cutouts = galaxies(3, 80, 5)[0]
+        for seed, cutout in enumerate(cutouts):
+            write_image(tmp_path / "examples" / f"{seed}.png", cutout)
+        found = {}
+        for steepness in (1, 1000):
+            model = made(params, "regularised")
+            seen = np.stack([prepare(cutout, facts_of(model).preprocess) for cutout in cutouts]).astype(np.float32)
+            logit = model.get_layer("logit")
+            kernel, bias = logit.get_weights()
+            middle = np.median(keras.Model(model.input, logit.output).predict(seen, verbose=0))
+            logit.set_weights([steepness * kernel, steepness * (bias - middle)])
+            folder = tmp_path / f"model{steepness}"
+            origin = Origin("galmorph", 3, "m" * 64, "2026-11-01T00:00:00+00:00")
+            export(model, facts_of(model), folder, origin, None, {"examples": tmp_path / "examples"})
+            found[steepness] = Runtime(folder, "auto", 1).precision
+            assert Runtime(folder, "bf16", 1).precision == "bf16", "asked for, it is what is done"
+        assert found == {1: "bf16", 1000: "f32"}
+        assert caplog.text.count("galmorph/3 computes in f32: bf16 moves p_elliptical by up to 0.") == 1
 
 
 class TestDamage:
