@@ -1,6 +1,7 @@
 """The files behind `galmorph train`: the model file, its history, and the MLflow run."""
 
 import logging
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -13,13 +14,14 @@ from galmorph.data.dataset import batches, targets
 from galmorph.edge.checkpoints import Checkpoints, FeatureFiles
 from galmorph.edge.denoising import denoiser_of
 from galmorph.edge.images import cache_for, prepared_images, remove_cache
+from galmorph.edge.training_metrics import served
 from galmorph.errors import TrainingError
 from galmorph.models.architectures import build
 from galmorph.models.calibration import fit_temperature
 from galmorph.models.curves import curves_figure
 from galmorph.models.devices import choose_devices
 from galmorph.models.layers import with_probability
-from galmorph.models.phases import planned_phases
+from galmorph.models.phases import planned_epochs, planned_phases
 from galmorph.models.recipe import recipe
 from galmorph.models.saved import ModelFacts, save_model
 from galmorph.models.train import (
@@ -91,6 +93,7 @@ def run_training(
     devices = choose_devices(params.train.precision)
     with (
         tracking.run(experiment, checkpoints.run_id(), system_metrics=True) as active,
+        served() as monitor,
         named_memory_errors(params.train, params.preprocess.image_size),
     ):
         checkpoints.keep_run_id(active.info.run_id)
@@ -113,6 +116,7 @@ def run_training(
             else build(params.experiment.architecture, params.preprocess, params.train)
         )
         _name_skipped_phases(model, params, experiment)
+        planned = planned_epochs(params.train, params.experiment, model)
         data = read_training_data(galaxies, images, params, folder)
 
         def after_epoch(model: keras.Model, state: TrainingState, seconds: float) -> None:
@@ -121,6 +125,10 @@ def run_training(
                 features.remove()
             row = {key: value for key, value in state.history[-1].items() if key not in ("epoch", "phase")}
             mlflow.log_metrics({**row, "epoch_seconds": seconds}, step=state.epoch)
+            monitor.kept(experiment)
+            monitor.epoch_done(
+                experiment, state.history[-1], planned=planned, best_epoch=state.best_epoch, seconds=seconds
+            )
 
         state = train(
             model,
@@ -133,6 +141,7 @@ def run_training(
             optimiser=checkpoints.optimiser(),
             keep_features=features.keep,
             devices=devices,
+            after_batch=partial(monitor.learned, experiment),
         )
         facts = _facts(params, state, card, experiment, active.info.run_id)
         _finish(folder, checkpoints.best(), data, state, params, facts)

@@ -8,6 +8,7 @@ import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,10 @@ from galmorph.edge.checkpoints import FeatureFiles
 from galmorph.edge.study import TRIAL_RUN_ID, WORKER, end_run, worker_name
 from galmorph.edge.study_work import trial_scratch
 from galmorph.edge.training import read_training_data
+from galmorph.edge.training_metrics import TrainingMonitor
 from galmorph.errors import GalmorphError, InputError, StorageError, TrackingError, TrialError
 from galmorph.models.architectures import build
+from galmorph.models.phases import planned_epochs
 from galmorph.models.sampler import ERROR, SeededTPE
 from galmorph.models.train import TrainingData, TrainingState, train
 from galmorph.models.tune import suggested, trial_params
@@ -61,6 +64,8 @@ class Trials:
         The MLflow run that trials become children of.
     scratch
         A folder for arrays that memory is too small for.
+    monitor
+        Is told how each trial gets on, under the experiment's name.
     """
 
     values: Mapping[str, Any]
@@ -71,6 +76,7 @@ class Trials:
     images: Mapping[str, Path]
     parent: str
     scratch: Path
+    monitor: TrainingMonitor
     _read: dict[str, TrainingData] = field(default_factory=dict)
 
     def __call__(self, trial: optuna.Trial) -> float:
@@ -156,6 +162,7 @@ class Trials:
         keras.utils.set_random_seed(params.train.seed)
         model = build(params.experiment.architecture, params.preprocess, params.train)
         best = _BestWeights(model)
+        planned = planned_epochs(params.train, params.experiment, model)
         # Not among the callbacks of `fit`: training has a fit for each phase, and its own record of epochs, which is
         # handed on after each. The callback sees that record, and its `TrialPruned` ends the fit from there.
         pruning = KerasPruningCallback(trial, f"val_{self.metric}")
@@ -164,6 +171,9 @@ class Trials:
             row = {key: value for key, value in state.history[-1].items() if key not in ("epoch", "phase")}
             mlflow.log_metrics({**row, "epoch_seconds": seconds}, step=state.epoch)
             best.keep(model, state)
+            self.monitor.epoch_done(
+                self.experiment, state.history[-1], planned=planned, best_epoch=state.best_epoch, seconds=seconds
+            )
             pruning.on_epoch_end(state.epoch - 1, row)
 
         features = FeatureFiles(trial_scratch(self.scratch, trial.number), params.train.memory_share)
@@ -177,6 +187,7 @@ class Trials:
                 after_epoch,
                 best.model,
                 keep_features=features.keep,
+                after_batch=partial(self.monitor.learned, self.experiment),
             )
         finally:
             shutil.rmtree(features.folder, ignore_errors=True)

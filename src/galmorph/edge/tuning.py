@@ -7,12 +7,13 @@ from collections.abc import Callable
 import mlflow
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from galmorph import storage, tracking
 from galmorph.edge import study as studies
 from galmorph.edge.study_report import report
 from galmorph.edge.study_work import SCRATCH, SPLITS, Work, sweep
+from galmorph.edge.training_metrics import TrainingMonitor, served
 from galmorph.errors import TrialError, TuningError
 from galmorph.finetuning import PIPELINE_PARAMS, check_upstream, make_upstream
 from galmorph.models import tune as core
@@ -77,7 +78,8 @@ def _take_part(work: Work) -> str:
         )
     studies.check_identity(study, work.identity())
     before = len(study.get_trials(deepcopy=False))
-    _run_trials(work, study, _objective(work, str(parent)), _deadline(work))
+    with served() as monitor:
+        _run_trials(work, study, _objective(work, str(parent), monitor), _deadline(work), monitor)
     own = studies.worker_name()
     done = sum(trial.user_attrs.get(studies.WORKER) == own for trial in study.get_trials(deepcopy=False)[before:])
     return f"{done} trials of the study {study.study_name} were this worker's; `galmorph tune` reports on all"
@@ -87,13 +89,13 @@ def _deadline(work: Work) -> float:
     return time.monotonic() + (work.tune.timeout if work.tune.timeout is not None else float("inf"))
 
 
-def _objective(work: Work, parent: str) -> Callable[[optuna.Trial], float]:
+def _objective(work: Work, parent: str, monitor: TrainingMonitor) -> Callable[[optuna.Trial], float]:
     # Here, because it brings TensorFlow: a study that is refused, or needs no more trials, does without.
     from galmorph.edge.trials import Trials
 
     galaxies = storage.read_table(SPLITS)
     return Trials(
-        work.given, work.tune.experiment, work.space, work.tune.metric, galaxies, work.images, parent, SCRATCH
+        work.given, work.tune.experiment, work.space, work.tune.metric, galaxies, work.images, parent, SCRATCH, monitor
     )
 
 
@@ -103,16 +105,23 @@ def _run_to_the_end(work: Work, study: optuna.Study, parent: str) -> None:
     studies.give_up_dead_trials(study, work.url, work.tune.retries)
     if studies.counted(study) >= work.tune.trials:
         return
-    objective = _objective(work, parent)
-    while studies.counted(study) < work.tune.trials and time.monotonic() < deadline:
-        _run_trials(work, study, objective, deadline)
-        # What others have under way ends, or is given up after `heartbeat.grace` and must be made up for.
-        while studies.running(study) and time.monotonic() < deadline:
-            time.sleep(min(1.0, work.tune.heartbeat.interval))
-            studies.give_up_dead_trials(study, work.url, work.tune.retries)
+    with served() as monitor:
+        objective = _objective(work, parent, monitor)
+        while studies.counted(study) < work.tune.trials and time.monotonic() < deadline:
+            _run_trials(work, study, objective, deadline, monitor)
+            # What others have under way ends, or is given up after `heartbeat.grace` and must be made up for.
+            while studies.running(study) and time.monotonic() < deadline:
+                time.sleep(min(1.0, work.tune.heartbeat.interval))
+                studies.give_up_dead_trials(study, work.url, work.tune.retries)
 
 
-def _run_trials(work: Work, study: optuna.Study, objective: Callable[[optuna.Trial], float], deadline: float) -> None:
+def _run_trials(
+    work: Work,
+    study: optuna.Study,
+    objective: Callable[[optuna.Trial], float],
+    deadline: float,
+    monitor: TrainingMonitor,
+) -> None:
     """Run trials while the study has room for more."""
 
     def full() -> bool:
@@ -122,6 +131,13 @@ def _run_trials(work: Work, study: optuna.Study, objective: Callable[[optuna.Tri
         if full():
             study.stop()
 
+    def note(study: optuna.Study, _: FrozenTrial) -> None:
+        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        best = study.best_value if complete else None
+        # Those at 0 too: a gauge keeps what it was told.
+        counts = {state.name.lower(): 0 for state in TrialState} | _counts(study)
+        monitor.studied(study.study_name, counts, work.tune.metric, best)
+
     left = deadline - time.monotonic()
     if left <= 0 or full():
         return
@@ -130,7 +146,7 @@ def _run_trials(work: Work, study: optuna.Study, objective: Callable[[optuna.Tri
             objective,
             timeout=None if left == float("inf") else left,
             catch=(TrialError,),
-            callbacks=[stop_when_full],
+            callbacks=[note, stop_when_full],
         )
     except (UpdateFinishedTrialError, ValueError) as error:
         # What a trial itself raises is a TrialError: this is Optuna's word on a trial that ended without us.
@@ -156,5 +172,8 @@ def _describe(work: Work, study: optuna.Study) -> None:
 
 
 def _log_counts(study: optuna.Study) -> None:
-    counts = Counter(trial.state.name.lower() for trial in study.get_trials(deepcopy=False))
-    mlflow.log_metrics({f"trials_{state}": float(count) for state, count in counts.items()})
+    mlflow.log_metrics({f"trials_{state}": float(count) for state, count in _counts(study).items()})
+
+
+def _counts(study: optuna.Study) -> Counter[str]:
+    return Counter(trial.state.name.lower() for trial in study.get_trials(deepcopy=False))

@@ -125,6 +125,25 @@ class Recalibration(keras.callbacks.Callback):
         recalibrate(self.model, self.inputs, self.batch_size)
 
 
+class Progress(keras.callbacks.Callback):
+    """Tells after each batch how many images were learned from.
+
+    Parameters
+    ----------
+    images, batch_size
+        Of an epoch; its last batch is what is left.
+    learned
+        Called with the number of the batch's images.
+    """
+
+    def __init__(self, images: int, batch_size: int, learned: Callable[[int], None]) -> None:
+        super().__init__()
+        self.images, self.batch_size, self.learned = images, batch_size, learned
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002, D102
+        self.learned(min(self.batch_size, self.images - batch * self.batch_size))
+
+
 class StopOnNan(keras.callbacks.Callback):
     """Ends training at the first loss that is not a number, and says where.
 

@@ -53,6 +53,11 @@ def planned_phases(params: TrainParams, experiment: ExperimentParams, model: ker
     return planned
 
 
+def planned_epochs(params: TrainParams, experiment: ExperimentParams, model: keras.Model) -> int:
+    """Count the epochs that an experiment comes to if none of its phases ends early."""
+    return sum(phase_params(params, name).epochs for name, run in planned_phases(params, experiment, model) if run)
+
+
 def phase_params(params: TrainParams, name: str) -> PhaseParams:
     """Return the values of a phase."""
     phases: dict[str, PhaseParams] = {

@@ -71,6 +71,9 @@ class TrainingState:
 #: its `optimizer` is the one that training goes on with.
 AfterEpoch = Callable[[keras.Model, TrainingState, float], None]
 
+#: Called after each batch with the phase's name and how many images were learned from.
+AfterBatch = Callable[[str, int], None]
+
 
 def check_trainable(data: TrainingData, params: TrainParams) -> None:
     """Refuse data that cannot be learned from.

@@ -5,6 +5,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import keras
 import numpy as np
@@ -13,7 +14,7 @@ import tensorflow as tf
 from galmorph.data.augmentation import centre
 from galmorph.data.dataset import batches, rows, training_batches
 from galmorph.errors import TrainingError
-from galmorph.models.callbacks import EpochSeeds, Recalibration, Recorder, StopOnNan
+from galmorph.models.callbacks import EpochSeeds, Progress, Recalibration, Recorder, StopOnNan
 from galmorph.models.devices import Devices, choose_devices, working_copy
 from galmorph.models.features import (
     KeepFeatures,
@@ -26,7 +27,7 @@ from galmorph.models.features import (
 )
 from galmorph.models.objective import balanced_weights, compile_for, learning_rate
 from galmorph.models.phases import phase_params, planned_phases, set_trainable
-from galmorph.models.state import HISTORY, AfterEpoch, TrainingData, TrainingState, check_trainable
+from galmorph.models.state import HISTORY, AfterBatch, AfterEpoch, TrainingData, TrainingState, check_trainable
 from galmorph.params import ExperimentParams, PhaseParams, TrainParams
 
 __all__ = ["HISTORY", "AfterEpoch", "TrainingData", "TrainingState", "check_trainable", "train"]
@@ -44,6 +45,7 @@ def train(
     optimiser: Sequence[np.ndarray] = (),
     keep_features: KeepFeatures = in_memory,
     devices: Devices | None = None,
+    after_batch: AfterBatch | None = None,
 ) -> TrainingState:
     """Train through the experiment's phases, going on from `state`.
 
@@ -65,6 +67,8 @@ def train(
         Where features of a frozen backbone are kept.
     devices
         What to train on; None: what this machine has, in `params.precision`.
+    after_batch
+        Told how training gets on within an epoch.
 
     Returns
     -------
@@ -88,7 +92,7 @@ def train(
             optimiser = ()
         phase = phase_params(params, name)
         last = state.epoch - state.epochs_in_phase(name) + phase.epochs
-        work = _Work(model, data, params, number, name, phase, last, devices, keep_features)
+        work = _Work(model, data, params, number, name, phase, last, devices, keep_features, after_batch)
         with named_memory_errors(params, side(model)):
             state = _run_phase(work, state, after_epoch, optimiser)
     return state
@@ -107,6 +111,7 @@ class _Work:
     last: int
     devices: Devices
     keep_features: KeepFeatures
+    after_batch: AfterBatch | None
 
 
 @dataclass(frozen=True)
@@ -155,7 +160,10 @@ def _run_phase(
     schedule = keras.callbacks.LearningRateScheduler(
         lambda epoch, _: learning_rate(work.phase, epoch - work.last + work.phase.epochs)
     )
-    fit(learner, lesson, work.data.y, params, epochs, [schedule, recorder])
+    callbacks = [schedule, recorder]
+    if work.after_batch is not None:
+        callbacks.append(Progress(len(work.data.y), params.batch_size, partial(work.after_batch, work.name)))
+    fit(learner, lesson, work.data.y, params, epochs, callbacks)
     return recorder.state
 
 

@@ -9,6 +9,7 @@ from mlflow import MlflowClient
 from optuna.trial import TrialState
 
 from galmorph.edge import trials
+from galmorph.edge.training_metrics import TrainingMonitor
 from galmorph.errors import InputError, TrialError
 from galmorph.params import Choices, Range
 from galmorph.storage import image_path, write_image
@@ -69,7 +70,7 @@ def objective(small, galaxies, folders, parent, tmp_path):
         "experiment.variant": Choices(choices=("raw", "tv")),
         "train.batch_size": Choices(choices=(8, 100)),
     }
-    return trials.Trials(small, "small", space, "accuracy", galaxies, folders, parent, tmp_path)
+    return trials.Trials(small, "small", space, "accuracy", galaxies, folders, parent, tmp_path, TrainingMonitor())
 
 
 def queued(*values: dict) -> optuna.Study:
@@ -135,7 +136,9 @@ def test_images_that_memory_is_too_small_for_are_held_in_a_file(small, galaxies,
     scores = []
     for name, share in (("memory", 0.5), ("file", 1e-15)):
         given = {**small, "train": {**small["train"], "memory_share": share}}
-        objective = trials.Trials(given, "small", space, "loss", galaxies, folders, parent, tmp_path / name)
+        objective = trials.Trials(
+            given, "small", space, "loss", galaxies, folders, parent, tmp_path / name, TrainingMonitor()
+        )
         study = optuna.create_study()
         study.enqueue_trial({RATE: 0.01})
         study.optimize(objective, n_trials=1)

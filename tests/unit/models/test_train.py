@@ -150,3 +150,12 @@ def test_each_epoch_is_one_line_that_names_its_phase(data, train_params, caplog,
     ]  # fmt: skip
     assert "validation loss" in lines[0]
     assert capsys.readouterr().out == ""
+
+
+def test_each_batch_is_told_with_its_phase_and_the_last_one_is_what_is_left(data, params):
+    told = []
+    uneven = small(params.train, batch_size=24)
+    run_model(toy(), data, uneven, phases("frozen", "finetune"), after_batch=lambda *batch: told.append(batch))
+    assert len(data.y) == 64
+    epoch = (24, 24, 16)
+    assert told == [(phase, images) for phase in ("frozen", "finetune") for images in epoch * 2]
