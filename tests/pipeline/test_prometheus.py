@@ -40,7 +40,7 @@ def test_every_alert_says_what_to_do_and_is_tested(repository):
         for case in test.get("alert_rule_test", []) if case["exp_alerts"]
     }  # fmt: skip
     assert {alert["alert"] for alert in alerts} == tested
-    assert all({"summary", "action"} == set(alert["annotations"]) for alert in alerts)
+    assert all({"summary", "action", "runbook_url"} == set(alert["annotations"]) for alert in alerts)
 
 
 def test_every_metric_that_a_rule_reads_is_one_of_the_service(repository):
