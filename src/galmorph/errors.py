@@ -21,6 +21,7 @@ Catch `GalmorphError` to catch them all::
     ├── TrackingError           MLflow cannot be used as asked
     ├── PromotionError          a version cannot be promoted or taken back as asked
     │   └── PromotionRefused    the gate said no; the command ends with 3, not with 1
+    ├── BackupError             the registry cannot be backed up or restored as asked
     └── StorageError            nothing could be written: no space left, no permission
 """
 
@@ -100,6 +101,10 @@ class PromotionRefused(PromotionError):  # noqa: N818 - nothing went wrong
     """The gate said no: whoever runs promotion in a script can tell that from something that went wrong."""
 
     status = 3
+
+
+class BackupError(GalmorphError):
+    """The registry cannot be backed up, or restored, as asked."""
 
 
 class StorageError(GalmorphError):
