@@ -100,7 +100,9 @@ def started(project, port, *command):
     with log.open("w") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "galmorph", *command], cwd=project.folder, stdout=out, stderr=out,
-            env={**project.environment, "GALMORPH_METRICS_PORT": str(port)},
+            # A store each: two processes that make one SQLite file at once lock each other out.
+            env={**project.environment, "GALMORPH_METRICS_PORT": str(port),
+                 "MLFLOW_TRACKING_URI": f"sqlite:///{command[0]}.db"},
         )  # fmt: skip
 
     def alive():

@@ -1,16 +1,11 @@
 """The registry as a team has it: MLflow's server on PostgreSQL with its own artifact folder, and a served champion."""
 
 import base64
-import contextlib
 import json
-import os
-import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -19,56 +14,14 @@ from mlflow import MlflowClient
 
 from galmorph.storage import read_image
 from tests import postgres, registered
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
-@contextlib.contextmanager
-def running(command, folder, environment, url, log):
-    """Run a server until the block ends; it answers at `url` when the block begins."""
-    with log.open("w") as output:
-        # A group of its own: both servers have children.
-        process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
-        try:
-            _wait_for(url, process, log)
-            yield
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, 15)
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, 9)
-                process.wait()
-
-
-def _wait_for(url, process, log):
-    end = time.monotonic() + 180
-    while time.monotonic() < end and process.poll() is None:
-        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:
-            if answer.status == 200:
-                return
-        time.sleep(0.5)
-    raise AssertionError(f"{url} does not answer:\n{log.read_text()[-4000:]}")
+from tests.mlflow_server import clean_environment, running, tracking_server
+from tests.prometheus import free_port
 
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory):
     """An environment that names no store and no run."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "GALMORPH_"))}
-    return {
-        **kept,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-        "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")),
-    }
+    return clean_environment(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="module")
@@ -76,14 +29,8 @@ def server(tmp_path_factory, own):
     """URL of a tracking server; what it stores is out of reach but through it."""
     folder = tmp_path_factory.mktemp("server")
     with postgres.running() as database:
-        store = database.create("mlflow").replace("postgresql://", "postgresql+psycopg://")
-        url = f"http://127.0.0.1:{(port := free_port())}"
-        command = [
-            *("mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
-            *("--backend-store-uri", store, "--artifacts-destination", str(folder / "artifacts")),
-        ]
-        environment = {**own, **database.environment}
-        with running(command, folder, environment, f"{url}/health", folder / "log"):
+        store = database.create("mlflow")
+        with tracking_server(folder, store, {**own, **database.environment}) as url:
             yield url, folder
 
 

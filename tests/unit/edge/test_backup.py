@@ -1,6 +1,5 @@
 """Backups of artifacts and dumps: whole, checked, and of no more space than they need."""
 
-import os
 import time
 
 import fsspec
@@ -83,7 +82,7 @@ def test_what_did_not_change_takes_no_space_again_and_what_did_is_copied(store, 
     assert contents(first / "artifacts") == FILES
     assert contents(second / "artifacts") == {**FILES, "1/run/artifacts/model/model.keras": b"WEIGHTS"}
     same = "artifacts/1/run/artifacts/model_card.md"
-    assert os.path.samefile(first / same, second / same)
+    assert (first / same).samefile(second / same)
     assert checked(first)
     assert checked(second)
 
