@@ -48,9 +48,10 @@ def running(
 
 
 @contextlib.contextmanager
-def tracking_server(folder: Path, store: str, environment: Mapping[str, str]) -> Iterator[str]:
+def tracking_server(folder: Path, store: str, environment: Mapping[str, str], port: int | None = None) -> Iterator[str]:
     """Run `mlflow server` on a `postgresql://` database, its artifacts in the folder; yield its URL."""
-    url = f"http://127.0.0.1:{(port := free_port())}"
+    port = port or free_port()
+    url = f"http://127.0.0.1:{port}"
     command = [
         *("mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
         *("--backend-store-uri", store.replace("postgresql://", "postgresql+psycopg://")),

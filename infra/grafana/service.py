@@ -206,7 +206,7 @@ def _answers() -> list[Panel]:
     return [
         lines(
             "Classes",
-            "Images answered a second, by label. What they are is the sky's affair; that they come at all is yours.",
+            "Images answered a second, by label. A label that is missing altogether: look at its share, and at drift.",
             ("sum by (label) (rate(galmorph_predictions_total[$__rate_interval]))", "{{label}}"),
             unit="cps",
             colours=_LABELS,

@@ -2,6 +2,9 @@
 
 import contextlib
 import io
+import json
+import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -9,7 +12,6 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
-from ruamel.yaml import YAML
 
 from tests import dashboards
 from tests.exported import cutout, png
@@ -81,16 +83,15 @@ def test_no_panel_of_the_service_is_empty(tmp_path, repository, exported_model):
 
 
 @pytest.fixture
-def project(tmp_path, values):
-    """A project that trains for longer than anybody looks, and tunes something small."""
-    made = Project(tmp_path / "project")
-    space = {**dict.fromkeys(values["tune"]["space"]), "train.scratch.learning_rate": {"low": 0.001, "high": 0.01}}
-    profile = {"tune": {"experiment": EXPERIMENT, "trials": 1000, "space": space}}
-    YAML(typ="safe").dump(profile, made.folder / "tune.yaml")
-    made.galmorph("profile", "tune.yaml")
-    made.commit("Tune something small")
-    made.dvc("repro", "split")
-    return made
+def project(tmp_path, finished):
+    """A copy of the finished project, whose data are there."""
+    shutil.copytree(finished.folder, tmp_path / "project")
+    return Project.at(tmp_path / "project")
+
+
+def set_to(values):
+    """Options that change values of params.yaml; JSON is YAML."""
+    return [part for key, value in values.items() for part in ("--set", shlex.quote(f"{key}={json.dumps(value)}"))]
 
 
 @contextlib.contextmanager
@@ -115,12 +116,15 @@ def started(project, port, *command):
         process.wait(60)
 
 
-def test_no_panel_of_training_is_empty(tmp_path, repository, project):
+def test_no_panel_of_training_is_empty(tmp_path, repository, project, values):
     ports = free_port(), free_port()
-    training = ("train", EXPERIMENT, "--set", "train.scratch.epochs=5000", "--set", "train.early_stopping=5000")
+    # For longer than anybody looks.
+    training = ("train", EXPERIMENT, *set_to({"train.scratch.epochs": 5000, "train.early_stopping": 5000}))
+    space = {**dict.fromkeys(values["tune"]["space"]), "train.scratch.learning_rate": {"low": 0.001, "high": 0.01}}
+    study = ("tune", "--trials", "5000", *set_to({f"tune.space.{key}": space[key] for key in space}))
     with (
         started(project, ports[0], *training) as trains,
-        started(project, ports[1], "tune") as tunes,
+        started(project, ports[1], *study) as tunes,
         scraping(tmp_path / "prometheus", repository, "galmorph-training", *ports) as api,
     ):
 
