@@ -153,6 +153,11 @@ def test_an_artifact_that_goes_meanwhile_stops_the_backup(store, tmp_path):
         store.get("1/gone", tmp_path / "here")
 
 
+def test_a_store_that_is_none_is_named():
+    with pytest.raises(BackupError, match=r"nosuch://bucket: cannot be reached.*Received: ValueError: Protocol"):
+        ArtifactStore("nosuch://bucket")
+
+
 def test_the_record_says_what_is_in_it(store, dumps, tmp_path):
     record = read_json(backup(store, tmp_path / "backups", dumps=dumps) / "backup.json")
     assert record["artifacts"].keys() == FILES.keys()
