@@ -1,8 +1,9 @@
 """A backup of the registry: MLflow's databases and its artifacts, as they belonged together at one time.
 
-The order makes them belong together, with the server running. MLflow writes a version's artifacts before it writes of
-the version, and removes none unless somebody asks (`mlflow gc`). So the databases are dumped first: what a dump names
-is among the artifacts that are copied afterwards. What came between is copied too, and no dump knows of it.
+The order makes them belong together, with the server running. `register` writes a version's artifacts before the
+version, and its export before the tags that name it; MLflow removes none unless somebody asks (`mlflow gc`). So the
+databases are dumped first: what a dump names is among the artifacts that are copied afterwards. What came between is
+copied too, and no dump knows of it.
 """
 
 import importlib.metadata

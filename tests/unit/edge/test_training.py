@@ -1,5 +1,6 @@
 """Training an experiment with its files and its MLflow run, in a store of its own."""
 
+import socket
 import threading
 
 import cv2
@@ -9,6 +10,7 @@ import pytest
 
 from galmorph.edge.denoising import denoiser_of
 from galmorph.edge.training import run_training, starting_weights
+from galmorph.edge.training_metrics import PORT
 from galmorph.errors import InputError, TrainingError
 from galmorph.models import architectures
 from galmorph.models.saved import load_facts, load_model
@@ -88,6 +90,16 @@ def test_system_metrics_are_sampled_while_training_and_then_end(params, project,
     assert run.data.metrics["system/system_memory_usage_megabytes"] > 0
     assert "SystemMetricsMonitor" not in {thread.name for thread in threading.enumerate()}
     assert run.info.status == "FINISHED"
+
+
+def test_a_training_whose_port_is_taken_is_a_training(params, project, tmp_path, monkeypatch, caplog):
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        monkeypatch.setenv(PORT, str(taken.getsockname()[1]))
+        run = trained(tmp_path, project, stage_params(params, phases("scratch"), transfer__weights="none"))
+    assert run.info.status == "FINISHED"
+    assert "no metrics are served, training goes on without" in caplog.text
 
 
 def test_other_weights_in_the_same_file_are_other_parameters(params, project, tmp_path):
