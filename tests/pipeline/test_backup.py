@@ -81,6 +81,7 @@ def registry():
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_destroyed_registry_comes_back_and_its_champion_answers_as_before(
     tmp_path, own, database, project, galmorph, params, repository
 ):
