@@ -56,12 +56,16 @@ def test_everything_is_in_the_one_namespace(documents):
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
-def test_images_are_pinned_and_ours_are_of_this_version(documents):
+def test_images_are_pinned_and_ours_are_of_this_version(overlay, documents):
     images = {container["image"] for pod in pods(documents) for container in pod.containers()}
     assert all(PINNED.fullmatch(image) for image in images), images
     ours = {image for image in images if "/galmorph/" in image}
     assert {image.rpartition(":")[2] for image in ours} == {__version__}
-    assert {image.rpartition(":")[0].rpartition("/")[2] for image in ours} == {"serve", "mlflow"}
+    assert {image.rpartition(":")[0].rpartition("/")[2] for image in ours} == {
+        "serve",
+        "mlflow",
+        *({"train-cpu"} if overlay != "dev" else ()),
+    }
 
 
 def test_pods_are_restricted(documents):
@@ -148,6 +152,9 @@ def test_what_pods_refer_to_is_there(documents):
             for claim in made["spec"].get("volumeClaimTemplates", [])
         }
         mounts = [mount["name"] for container in pod.containers() for mount in container.get("volumeMounts", [])]
+        for volume in pod.spec["volumes"]:
+            if "persistentVolumeClaim" in volume:
+                assert one(documents, "PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"])
         assert set(mounts) == claimed | {volume["name"] for volume in pod.spec["volumes"]}, pod.name
 
 
@@ -231,7 +238,7 @@ def test_where_mlflow_and_the_service_look_something_answers(documents, overlay)
     assert tracking.removeprefix("http://") in settings["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
     if overlay == "dev":
         assert port(settings["PGHOST"]) == 5432  # libpq's own
-        assert settings["MLFLOW_S3_ENDPOINT_URL"] == f"http://artifact-store:{port('artifact-store')}"
+        assert settings["AWS_ENDPOINT_URL_S3"] == f"http://artifact-store:{port('artifact-store')}"
     else:
         assert settings["PGHOST"].endswith(".example.org")
         assert settings["PGSSLMODE"] == "require"

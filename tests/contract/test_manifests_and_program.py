@@ -165,6 +165,29 @@ def test_mlflow_understands_its_command(documents):
     )
 
 
+def test_the_backup_copies_what_was_dumped_before_to_where_it_stays():
+    documents = build("prod")
+    (pod,) = (pod for pod in pods(documents) if pod.kind == "CronJob")
+    settings = one(documents, "ConfigMap", "mlflow-settings")["data"]
+    (dump,), (copy,) = pod.spec["initContainers"], pod.spec["containers"]
+    program, *arguments = [expanded(each, settings) for each in [*copy["command"], *copy["args"]]]
+    assert program == "galmorph"
+    options = parser().parse_args(arguments)
+    assert options.artifacts == settings["MLFLOW_ARTIFACTS_DESTINATION"]
+    dumped = Path(next(each for each in dump["args"] if each.startswith("--file=")).removeprefix("--file="))
+    assert options.dumps == Path(expanded(str(dumped), settings)).parent
+    assert dumped.suffix == ".dump"
+    folders = [{mount["mountPath"]: mount["name"] for mount in each["volumeMounts"]} for each in (dump, copy)]
+    assert folders[0][str(options.dumps)] == folders[1][str(options.dumps)]
+    (kept,) = (v for v in pod.spec["volumes"] if v["name"] == folders[1][options.backups])
+    assert "persistentVolumeClaim" in kept
+
+
+def expanded(text, settings):
+    """As Kubernetes does with `$(NAME)`."""
+    return re.sub(r"\$\((\w+)\)", lambda found: settings[found[1]], text)
+
+
 @pytest.mark.parametrize("overlay", [name for name in OVERLAYS if name != "dev"], indirect=True)
 class TestMonitoring:
     def test_the_monitor_finds_the_service_alone_under_the_name_that_alerts_go_by(self, documents):
