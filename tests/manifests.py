@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -49,10 +50,13 @@ def kubectl() -> str:
 
 @functools.cache
 def build(overlay: str) -> list[Document]:
-    """Build an overlay. What comes back is shared: change nothing in it."""
-    done = subprocess.run(
-        [kubectl(), "kustomize", str(FOLDER / "overlays" / overlay)], check=False, capture_output=True, text=True
-    )
+    """Build one of our overlays. What comes back is shared: change nothing in it."""
+    return built(FOLDER / "overlays" / overlay)
+
+
+def built(folder: Path) -> list[Document]:
+    """Build a folder with a kustomization.yaml."""
+    done = subprocess.run([kubectl(), "kustomize", str(folder)], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert not done.stderr, done.stderr  # kustomize says there what is deprecated
     return list(YAML(typ="safe").load_all(done.stdout))

@@ -1,12 +1,13 @@
 """The Kubernetes manifests: valid, contained, complete, and about the program that there is."""
 
+import os
 import re
 
 import kubernetes_validate
 import pytest
 
 from galmorph import __version__
-from tests.manifests import FOLDER, OVERLAYS, allowed, build, of, one, pods, selected
+from tests.manifests import FOLDER, OVERLAYS, allowed, build, built, of, one, pods, selected
 
 #: Kinds that operators bring: nothing here has their schemas, so their own tests look at them below.
 BROUGHT = {
@@ -66,6 +67,16 @@ def test_images_are_pinned_and_ours_are_of_this_version(overlay, documents):
         "mlflow",
         *({"train-cpu"} if overlay != "dev" else ()),
     }
+
+
+def test_the_overlay_of_the_documentation_names_other_images(repository, tmp_path):
+    text = (repository / "docs/kubernetes.md").read_text()
+    (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    block = block.replace("../galmorph/", f"{os.path.relpath(repository, tmp_path)}/").replace("...", "0" * 64)
+    (tmp_path / "kustomization.yaml").write_text(block)
+    ours = [c["image"] for pod in pods(built(tmp_path)) for c in pod.containers() if "galmorph" in c["image"]]
+    assert len(ours) == 3  # MLflow's is in two containers
+    assert all(re.fullmatch(r"registry\.your\.org/galmorph/\w+@sha256:0{64}", image) for image in ours), ours
 
 
 def test_pods_are_restricted(documents):
