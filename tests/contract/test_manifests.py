@@ -5,6 +5,7 @@ import re
 
 import kubernetes_validate
 import pytest
+from kubernetes.utils.quantity import parse_quantity
 
 from galmorph import __version__
 from tests.manifests import FOLDER, OVERLAYS, allowed, build, built, of, one, pods, selected
@@ -100,13 +101,15 @@ def test_pods_are_restricted(documents):
 def test_every_container_asks_for_and_is_held_to_processor_and_memory(documents):
     for pod in pods(documents):
         for container in pod.containers():
-            for kind in ("requests", "limits"):
-                assert {"cpu", "memory"} <= set(container["resources"][kind]), (pod.name, container["name"])
+            asked, limits = (container["resources"][kind] for kind in ("requests", "limits"))
+            assert {"cpu", "memory"} <= set(asked) == set(limits), (pod.name, container["name"])
+            # The schema takes any text for a quantity.
+            assert all(0 < parse_quantity(asked[name]) <= parse_quantity(limits[name]) for name in asked)
 
 
 def test_folders_in_memory_or_on_the_node_have_a_size(documents):
     volumes = [volume for pod in pods(documents) for volume in pod.spec["volumes"]]
-    assert all("sizeLimit" in volume["emptyDir"] for volume in volumes if "emptyDir" in volume)
+    assert all(parse_quantity(volume["emptyDir"]["sizeLimit"]) for volume in volumes if "emptyDir" in volume)
 
 
 def test_service_links_are_off(documents):

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from kubernetes.utils.quantity import parse_quantity
 from mlflow.cli import cli as mlflow_cli
 from mlflow.server.security_utils import HEALTH_ENDPOINTS
 from ruamel.yaml import YAML
@@ -19,7 +20,6 @@ from tests.manifests import OVERLAYS, build, of, one, pods, selected
 
 #: What `kubectl apply` keeps of an object in an annotation must fit there.
 ANNOTATIONS = 256 * 1024
-UNITS = {"Mi": 2**20, "Gi": 2**30}
 
 
 @pytest.fixture(params=OVERLAYS)
@@ -62,10 +62,6 @@ def started_with(documents, served, container, tmp_path) -> ServiceParams:
     return checked(ServiceParams, service_values(given_values(options), options, "params"), "params")
 
 
-def bytes_of(size):
-    return int(size[:-2]) * UNITS[size[-2:]]
-
-
 def port_of(container, name):
     (found,) = (port["containerPort"] for port in container["ports"] if port["name"] == name)
     return found
@@ -103,7 +99,7 @@ def test_the_service_takes_as_many_threads_as_it_gets_processors(started_with, c
 def test_bodies_fit_into_the_temporary_folder(started_with, served):
     limits = started_with.serve.limits
     (volume,) = (volume for volume in served.spec["volumes"] if volume["name"] == "tmp")
-    assert limits.requests * limits.body <= bytes_of(volume["emptyDir"]["sizeLimit"])
+    assert limits.requests * limits.body <= parse_quantity(volume["emptyDir"]["sizeLimit"])
 
 
 def test_models_are_kept_where_the_pod_may_write(started_with, container):
