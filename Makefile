@@ -71,13 +71,15 @@ format: setup ## put the code into shape
 	ruff check --fix .
 
 # Universal locks: one file serves every Python and platform we name. Hashes, and no package host.
-LOCK = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+LOCK = uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--quiet --custom-compile-command 'make lock'
 lock: setup ## resolve the requirements again
-	$(LOCK) --extra pipeline --output-file requirements/pipeline.txt $(UPGRADE)
-	$(LOCK) --extra gpu --constraint requirements/pipeline.txt --output-file requirements/gpu.txt $(UPGRADE)
-	$(LOCK) --extra serve --constraint requirements/pipeline.txt --output-file requirements/serve.txt $(UPGRADE)
-	$(LOCK) --extra dev --constraint requirements/pipeline.txt --constraint requirements/serve.txt --output-file requirements/dev.txt $(UPGRADE)
+	$(LOCK) pyproject.toml --extra pipeline --output-file requirements/pipeline.txt $(UPGRADE)
+	$(LOCK) pyproject.toml --extra gpu --constraint requirements/pipeline.txt --output-file requirements/gpu.txt $(UPGRADE)
+	$(LOCK) pyproject.toml --extra serve --constraint requirements/pipeline.txt --output-file requirements/serve.txt $(UPGRADE)
+	$(LOCK) pyproject.toml --extra dev --constraint requirements/pipeline.txt --constraint requirements/serve.txt --output-file requirements/dev.txt $(UPGRADE)
+	$(LOCK) --group mlflow --constraint requirements/pipeline.txt --output-file requirements/mlflow.txt $(UPGRADE)
+	$(LOCK) --group build --constraint requirements/dev.txt --output-file requirements/build.txt $(UPGRADE)
 
 clean: ## remove what the pipeline made, not DVC's cache nor the fetched cutouts
 	rm -rf data/raw data/variants data/*.parquet models evaluation robustness explanations reports registration.json
