@@ -131,7 +131,13 @@ def log_dataset(galaxies: pd.DataFrame, variant: str, digest: str, source: Path)
 
 
 def git_commit() -> str | None:
-    """Return the working folder's git commit, with `-dirty` when tracked files differ from it; None outside git."""
+    """Return the working folder's git commit, with `-dirty` when tracked files differ from it.
+
+    An image has no repository; the commit that it was built from is in `GALMORPH_GIT_COMMIT` there. None when neither
+    is known.
+    """
+    if built_from := os.environ.get("GALMORPH_GIT_COMMIT"):
+        return built_from
     try:
         described = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],  # noqa: S607 - the user's git
