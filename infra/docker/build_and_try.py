@@ -11,10 +11,9 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
-from contained import image
+from contained import image, mounted
 from trials import TRIALS
 
 from galmorph import __version__
@@ -31,7 +30,7 @@ def main() -> None:
     try:
         base = options.base or _base()
         for target in options.target or TRIALS:
-            built.append(_built(target, base, options))
+            built += [_built(target, base, options)]
         size = {name: _megabytes(name) for name in (base, *built)}
         print("\n".join(f"{name}: {megabytes} MB" for name, megabytes in size.items()))
         for name in built:
@@ -65,19 +64,18 @@ def _base() -> str:
         _run("debootstrap", "--variant=minbase", "--include=ca-certificates", "bookworm", folder)
         _run("chroot", folder, "apt-get", "install", "-qqy", "--no-install-recommends", "python3", "python3-venv")
         _run("chroot", folder, "apt-get", "clean")
-        container = subprocess.run(["buildah", "from", "scratch"], check=True, capture_output=True, text=True).stdout
-        _run("buildah", "add", "--quiet", container.strip(), folder, "/")
+        container = _said("buildah", "from", "scratch")
+        _run("buildah", "add", "--quiet", container, folder, "/")
         path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        _run("buildah", "config", "--env", f"PATH={path}", container.strip())
-        _run("buildah", "commit", "--quiet", "--rm", container.strip(), BASE)
+        _run("buildah", "config", "--env", f"PATH={path}", container)
+        _run("buildah", "commit", "--quiet", "--rm", container, BASE)
     return BASE
 
 
 def _built(target: str, base: str, options: argparse.Namespace) -> str:
     """Build a target and return its name."""
     name = f"localhost/galmorph-{target}"
-    described = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    revision = subprocess.run(described, check=True, capture_output=True, text=True).stdout.strip()
+    revision = _said("git", "-C", str(REPOSITORY), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
     with tempfile.NamedTemporaryFile("w", suffix=".conf") as conf:
         secrets = []
         if options.ca:
@@ -100,10 +98,13 @@ def _built(target: str, base: str, options: argparse.Namespace) -> str:
 
 
 def _megabytes(name: str) -> int:
-    """Size of an image's files."""
-    command = ["buildah", "images", "--format", "{{.Size}}", name]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-    return round(float(said[0]) * {"kB": 1e-3, "MB": 1, "GB": 1e3}[said[1]])
+    """Return what an image's files take."""
+    with mounted(name) as root:
+        return int(_said("du", "--summarize", "--block-size=MB", str(root.path)).split("MB")[0])
+
+
+def _said(*command: str) -> str:
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 def _run(*command: str, check: bool = True, stdout: int | None = None) -> int:

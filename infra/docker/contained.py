@@ -108,7 +108,9 @@ class Root:
         return done.stdout
 
     @contextlib.contextmanager
-    def running(self, command: Sequence[str], binds: Mapping[Path, str], log: Path, **environment: str) -> Iterator["Running"]:
+    def running(
+        self, command: Sequence[str], binds: Mapping[Path, str], log: Path, **environment: str
+    ) -> Iterator["Running"]:
         """Run a server until the block ends, and then as a scheduler does: SIGTERM, and an end with status 0."""
         with log.open("w") as output:
             process = subprocess.Popen(

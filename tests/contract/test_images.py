@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
+from galmorph import tracking
 from galmorph.quiet import QUIET
 
 DOCKERFILE = "infra/docker/Dockerfile"
@@ -126,15 +127,15 @@ def test_an_image_without_a_name_is_the_service(stages):
 
 
 def test_what_is_copied_is_there_and_let_through(repository, stages):
-    sources = [
-        source for steps in stages.values() for step in steps if step.instruction == "COPY" and "--from" not in step.text
-        for source in step.text.split()[:-1]
-    ]  # fmt: skip
+    copies = [step.text for steps in stages.values() for step in steps if step.instruction == "COPY"]
+    sources = [source for text in copies if "--from" not in text for source in text.split()[:-1]]
     assert sources
     for source in sources:
         path = repository / source
         assert path.exists(), source
-        files = [path] if path.is_file() else [f for f in path.rglob("*") if f.is_file() and "__pycache__" not in f.parts]
+        files = (
+            [path] if path.is_file() else [f for f in path.rglob("*") if f.is_file() and "__pycache__" not in f.parts]
+        )
         assert all(let_through(repository, file.relative_to(repository).as_posix()) for file in files), source
 
 
@@ -145,3 +146,13 @@ def test_what_is_copied_is_there_and_let_through(repository, stages):
 )  # fmt: skip
 def test_nothing_else_is_let_through(repository, path):
     assert not let_through(repository, path)
+
+
+def test_a_run_in_an_image_names_the_commit_that_it_was_built_from(stages, monkeypatch, tmp_path):
+    for target in ("train", "train-cpu"):
+        assert "GALMORPH_GIT_COMMIT=${REVISION}" in last(stages[target], "ENV")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GALMORPH_GIT_COMMIT", "c0ffee")
+    assert tracking.git_commit() == "c0ffee"
+    monkeypatch.setenv("GALMORPH_GIT_COMMIT", "")  # as in an image that was not told
+    assert tracking.git_commit() is None
