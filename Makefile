@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo study test test-core test-tools test-slow lint format lock clean
+.PHONY: help setup demo study test test-core test-tools test-slow lint format lock stack clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -80,6 +80,10 @@ lock: setup ## resolve the requirements again
 	$(LOCK) pyproject.toml --extra dev --constraint requirements/pipeline.txt --constraint requirements/serve.txt --output-file requirements/dev.txt $(UPGRADE)
 	$(LOCK) --group mlflow --constraint requirements/pipeline.txt --output-file requirements/mlflow.txt $(UPGRADE)
 	$(LOCK) --group build --constraint requirements/dev.txt --output-file requirements/build.txt $(UPGRADE)
+
+stack: ## PostgreSQL, S3, MLflow, the service, Prometheus and Grafana on this machine, by Docker (docs/images.md)
+	infra/make_secrets.sh
+	docker compose --file infra/compose.yaml up --build --detach
 
 clean: ## remove what the pipeline made, not DVC's cache nor the fetched cutouts
 	rm -rf data/raw data/variants data/*.parquet models evaluation robustness explanations reports registration.json

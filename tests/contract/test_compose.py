@@ -128,6 +128,12 @@ def test_the_service_and_its_account_have_one_name_and_password(services):
     assert bucket in prepare["environment"]["BUCKETS"].split()
 
 
+def test_who_does_not_reach_the_store_fetches_through_mlflow(services):
+    assert "stores" not in services["service"]["networks"]
+    for way in ("DOWNLOAD", "UPLOAD"):
+        assert services["service"]["environment"][f"MLFLOW_ENABLE_PROXY_MULTIPART_{way}"] == "false"
+
+
 def test_the_service_is_given_time_to_end(services, values):
     assert int(services["service"]["stop_grace_period"].removesuffix("s")) > values["serve"]["limits"]["stop_seconds"]
 
