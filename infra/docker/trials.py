@@ -38,7 +38,7 @@ def try_training(name: str, folder: Path) -> None:
             print(f"{name}: galmorph {stage}", flush=True)
             root.run(["galmorph", stage, *row], binds, OMP_NUM_THREADS="1", GALMORPH_WORKERS="1")
     metrics = json.loads((work / "evaluation/regularised_cnn_raw/metrics.json").read_text())
-    print(f"{name}: test accuracy of the tiny training {metrics['splits']['test']['accuracy']['value']:.2f}")
+    print(f"{name}: test accuracy of the tiny training {metrics['test']['accuracy']['value']:.2f}")
 
 
 def try_service(name: str, folder: Path) -> None:
