@@ -120,7 +120,10 @@ def test_no_panel_of_training_is_empty(tmp_path, repository, project, values):
     ports = free_port(), free_port()
     # For longer than anybody looks.
     training = ("train", EXPERIMENT, *set_to({"train.scratch.epochs": 5000, "train.early_stopping": 5000}))
-    space = {**dict.fromkeys(values["tune"]["space"]), "train.scratch.learning_rate": {"low": 0.001, "high": 0.01}}
+    space = {
+        **dict.fromkeys(values["tune"]["space"]),
+        "train.scratch.learning_rate": {"low": 0.001, "high": 0.01, "log": True},
+    }
     study = ("tune", "--trials", "5000", *set_to({f"tune.space.{key}": space[key] for key in space}))
     with (
         started(project, ports[0], *training) as trains,
