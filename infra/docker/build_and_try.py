@@ -3,7 +3,8 @@
     sudo .venv/bin/python infra/docker/build_and_try.py [TARGET...] [--base IMAGE] [--pip-conf FILE] [--ca FILE]
 
 It takes root on Debian, `apt-get install buildah debootstrap curl`, and the project's environment. Without `--base` it
-makes one of Debian's bookworm, as no registry of images may be in reach. It prints sizes, and removes what it made.
+makes one of Debian's bookworm, as no registry of images may be in reach. It prints sizes, and removes
+what it made, with every layer of buildah's that has no name.
 """
 
 import argparse
@@ -32,7 +33,7 @@ def main() -> None:
         for target in options.target or TRIALS:
             built += [_built(target, base, options)]
         size = {name: _megabytes(name) for name in (base, *built)}
-        print("\n".join(f"{name}: {megabytes} MB" for name, megabytes in size.items()))
+        print(*(f"{name}: {megabytes} MB" for name, megabytes in size.items()), sep="\n", flush=True)
         for name in built:
             target = name.removeprefix("localhost/galmorph-")
             with tempfile.TemporaryDirectory(prefix="galmorph-try-") as folder:
