@@ -49,7 +49,8 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Build the images with buildah, and try each.")
-    parser.add_argument("target", nargs="*", choices=[[], *TRIALS], help="; ".join(TRIALS))
+    # [] is what argparse checks when none is named.
+    parser.add_argument("target", nargs="*", choices=[[], *TRIALS], metavar="TARGET", help=", ".join(TRIALS))
     parser.add_argument("--base", help="an image with Python 3.11 that buildah has; else one is made of Debian's")
     parser.add_argument("--pip-conf", type=Path, help="pip's configuration while building, where an index is your own")
     parser.add_argument("--ca", type=Path, help="certificates while building, where the network has one of its own")
