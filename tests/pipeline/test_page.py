@@ -3,10 +3,12 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from galmorph.serving.keys import new_key
-from tests.exported import cutout, png
+from galmorph.serving.runtime import Runtime, empty
+from tests.exported import cutout, export_small, png
 from tests.service import running
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -122,6 +124,29 @@ def test_the_heat_maps_opacity_and_class_can_be_chosen_by_keyboard(service, open
     answered = page.inner_text("#answer")
     other = "Other" if answered == "Elliptical" else "Elliptical"
     assert other in page.inner_text("#map-text")
+
+
+def test_an_empty_map_is_said_and_not_drawn(tmp_path, open_page, params):
+    folder = export_small(tmp_path / "model", params, version=5)  # whose random weights often speak for one class alone
+    runtime = Runtime(folder, "f32", 1)
+    images = [cutout(seed) for seed in range(10)]
+    maps = runtime.answer(np.stack([runtime.prepare(image) for image in images]), maps=True).maps
+    image, label = next(
+        (image, label)
+        for image, map_ in zip(images, maps, strict=True)
+        for label in ("Elliptical", "Other")
+        if empty(map_, label)
+    )
+    with running(tmp_path / "service", str(folder), QUICK) as service:
+        service.until_ready()
+        page = open_page(service.url)
+        page.set_input_files("#file", {"name": "g.png", "mimeType": "image/png", "buffer": png(image)})
+        page.wait_for_selector("#result:not([hidden])")
+        page.check(f"input[name=label][value={label}]")
+        page.wait_for_function("document.getElementById('map-text').textContent.includes('is empty')")
+        assert f"nothing in the picture speaks for {label}" in page.inner_text("#map-text")
+        assert not any(page.is_visible(hidden) for hidden in ("#layer", "#map-controls", "#shares"))
+        assert page.is_visible("#cutout")
 
 
 def test_an_example_is_picked_by_keyboard_alone(service, open_page):
