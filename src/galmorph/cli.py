@@ -1,8 +1,6 @@
 """The command line: `galmorph STAGE` for each stage of `STAGES`, and the tools."""
 
 import argparse
-import logging
-import os
 import signal
 import sys
 from functools import partial
@@ -11,7 +9,7 @@ from typing import Any
 
 from galmorph import __version__
 from galmorph.errors import GalmorphError
-from galmorph.quiet import QUIET
+from galmorph.quiet import settle
 from galmorph.stages import STAGES, run_stage
 from galmorph.tools import TOOLS
 from galmorph.tools.values import given_values, values_arguments
@@ -32,11 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         after an interrupt.
     """
     options = parser().parse_args(arguments)
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    # It reports every function that it registers.
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)
+    settle()
     # A scheduler's polite end (SIGTERM) unwinds like Ctrl-C, so that temporary files are cleaned away.
     signal.signal(signal.SIGTERM, _interrupt)
     try:

@@ -1,6 +1,8 @@
 """The switches that keep the tools from calling home, models free of pickles, and logs readable."""
 
 import importlib
+import logging
+import os
 import sys
 from types import ModuleType
 from typing import Any
@@ -15,6 +17,15 @@ QUIET = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "TF_CPP_MIN_LOG_LEVEL": "2",
 }
+
+
+def settle() -> None:
+    """Make this process as quiet as its environment leaves open, and let galmorph's log go to standard error."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    # It reports every function that it registers.
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)
 
 
 def openvino() -> ModuleType:

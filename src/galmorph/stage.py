@@ -60,6 +60,11 @@ def paths(stage: Stage, params: p.Params, row: str, into: Path = Path()) -> dict
     `into` is the folder that all but the data lies in: models and results beside those of the pipeline.
     """
     variant = params.experiments[row].variant if stage.each == "experiment" else row
+    return placed(stage, row, variant, into)
+
+
+def placed(stage: Stage, row: str, variant: str, into: Path = Path()) -> dict[str, Path]:
+    """Return what `paths` does, where the variant of the row is known and the rest of the values is not at hand."""
     images = RAW_IMAGES if variant == "raw" else VARIANT_IMAGES.format(variant=variant)
     names = {"experiment": row, "variant": variant, "images": images}
     found = {keyword: Path(path.format(**names)) for keyword, path in {**stage.inputs, **stage.outputs}.items()}

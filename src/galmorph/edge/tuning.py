@@ -1,8 +1,9 @@
 """A study from its parameters to its end: trials until there are enough, by one worker or several."""
 
+import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import mlflow
 import optuna
@@ -20,7 +21,7 @@ from galmorph.models import tune as core
 from galmorph.params import read_values
 
 
-def tune(work: Work, worker: bool) -> str:
+def tune(work: Work, worker: bool, *, make_data: bool = True) -> str:
     """Run a study, or take part in one.
 
     Parameters
@@ -29,6 +30,8 @@ def tune(work: Work, worker: bool) -> str:
         What it is to do, from `checked_work`.
     worker
         Only run trials of a study that another process began and will report on.
+    make_data
+        Whether DVC makes the data that are missing or stale. Without, those that are there are what the study is of.
 
     Returns
     -------
@@ -48,20 +51,46 @@ def tune(work: Work, worker: bool) -> str:
         studies.refuse_workers_on_sqlite(work.url)
         return _take_part(work)
     with studies.leading(work.url, work.tune.study):
+        if make_data:
+            check_upstream(work.given, read_values(PIPELINE_PARAMS), work.source)
+            for variant in work.images:
+                make_upstream(variant)
         return _lead(work)
 
 
-def _lead(work: Work) -> str:
-    check_upstream(work.given, read_values(PIPELINE_PARAMS), work.source)
-    for variant in work.images:
-        make_upstream(variant)
+def begin(work: Work) -> str:
+    """Make a study and its MLflow run, and no trial: workers can join it from now on.
+
+    Returns
+    -------
+    str
+        The same in words.
+
+    Raises
+    ------
+    TuningError
+        When the study cannot be made, or workers cannot share its database.
+    """
+    studies.refuse_workers_on_sqlite(work.url)
+    with studies.leading(work.url, work.tune.study), _opened(work) as (study, _):
+        return f"the study {study.study_name} is ready in {studies.shown(work.url)}"
+
+
+@contextlib.contextmanager
+def _opened(work: Work) -> Iterator[tuple[optuna.Study, str]]:
+    """Yield the study, made where it is not there, and the id of its MLflow run, which is the active one."""
     study = studies.open_study(work.tune, work.url, work.epochs, create=True)
     studies.claim(study, work.identity(), core.starting_point(work.space, work.params))
     with tracking.run(f"tune {study.study_name}", study.user_attrs.get(studies.RUN_ID)) as active:
         study.set_user_attr(studies.RUN_ID, active.info.run_id)
         _describe(work, study)
+        yield study, active.info.run_id
+
+
+def _lead(work: Work) -> str:
+    with _opened(work) as (study, run_id):
         try:
-            _run_to_the_end(work, study, active.info.run_id)
+            _run_to_the_end(work, study, run_id)
         finally:
             _log_counts(study)
             ended = [trial.number for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]

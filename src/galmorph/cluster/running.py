@@ -1,0 +1,107 @@
+"""A stage of `STAGES` on artifacts, and the check of a run's values before anything starts."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from galmorph import params as p
+from galmorph.cluster.artifacts import Artifact, deliver, restore
+from galmorph.cluster.process import check_tracking, component
+from galmorph.cluster.views import show
+from galmorph.errors import ParamsError
+from galmorph.stage import Stage, placed, stage_values
+from galmorph.stages import STAGES
+
+#: What values are called in messages: they come as parameters of a run, not from a file.
+SOURCE = "the run's parameters"
+#: Stages that log to MLflow.
+_TRACKED = frozenset({"train", "evaluate", "register"})
+
+
+def check_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Check all values of a run together, and return them.
+
+    Parameters
+    ----------
+    values
+        Each section of params.yaml under its name.
+    """
+    with component("check"):
+        p.check(dict(values), SOURCE)
+        return dict(values)
+
+
+def experiment_rows(experiments: Mapping[str, Any]) -> list[dict[str, str]]:
+    """List the experiments for a loop: each one's name and variant."""
+    with component("experiments"):
+        rows = {name: _validated(p.ExperimentParams, row, f"experiments.{name}") for name, row in experiments.items()}
+        return [{"experiment": name, "variant": row.variant} for name, row in rows.items()]
+
+
+def run_stage(
+    name: str,
+    inputs: Iterable[Artifact],
+    outputs: Mapping[str, Artifact],
+    values: Mapping[str, Any],
+    *,
+    row: str = "",
+    variant: str = "",
+    views: Mapping[str, Artifact] | None = None,
+) -> None:
+    """Run a stage on artifacts.
+
+    Parameters
+    ----------
+    name
+        Of the stage.
+    inputs
+        What it reads.
+    outputs
+        An artifact for each of its outputs.
+    values
+        The sections of params.yaml that it takes, each whole and under its name.
+    row
+        The variant or experiment, where the stage has one.
+    variant
+        That of the experiment.
+    views
+        Further artifacts, which show something of what was made; see `views.VIEWS`.
+
+    Raises
+    ------
+    SystemExit
+        With the message of whatever `GalmorphError` was raised.
+    """
+    stage = STAGES[name]
+    with component(f"{name}/{row}" if row else name) as folder:
+        if name in _TRACKED:
+            check_tracking()
+        params = _params(stage, values, row)
+        restore(inputs, folder)
+        places = placed(stage, row, variant or row)
+        stage.run(**places, **({"each": row} if stage.each else {}), params=params)
+        for key, artifact in outputs.items():
+            deliver(places[key], artifact)
+        for view, artifact in (views or {}).items():
+            show(view, places, artifact)
+
+
+def _params(stage: Stage, values: Mapping[str, Any], row: str) -> Any:
+    try:
+        own = stage_values(stage, values, row)
+    except KeyError as error:
+        raise ParamsError(
+            f"{SOURCE}: no row or section {error}, of {', '.join(stage.sections)}. Received: {', '.join(values)}"
+        ) from error
+    return _validated(stage.params, own, ", ".join(stage.sections))
+
+
+def _validated(model: Any, values: Any, section: str) -> Any:
+    try:
+        return TypeAdapter(model).validate_python(values)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, one['loc']))}: {one['msg']}. Received: {one['input']!r:.80}" for one in error.errors()
+        )
+        raise ParamsError(f"{SOURCE}: {section}: {problems}") from error
