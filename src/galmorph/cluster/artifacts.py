@@ -102,7 +102,7 @@ def _pack(folder: Path, target: Path) -> None:
         member.uname = member.gname = ""
         return member
 
-    with tarfile.open(target, "w") as packed:
+    with tarfile.open(target, "w", dereference=True) as packed:
         for path in sorted(folder.rglob("*")):
             packed.add(path, path.relative_to(folder).as_posix(), recursive=False, filter=plain)
 

@@ -9,6 +9,7 @@ from galmorph import params as p
 from galmorph.cluster.artifacts import Artifact
 from galmorph.cluster.process import component
 from galmorph.cluster.running import SOURCE
+from galmorph.cluster.values import meant
 from galmorph.data.shard import Shard
 from galmorph.storage import write_text
 
@@ -53,7 +54,7 @@ def predict_shard(
             catalogue=root / catalogue if catalogue else None,
             shard=Shard.parse(shard),
         )
-        params = p.checked(p.PredictParams, p.predict_values(values, SOURCE), SOURCE)
+        params = p.checked(p.PredictParams, p.predict_values(meant(values), SOURCE), SOURCE)
         _hand_over(asked.output.parent, predictions, str(predict(asked, params)))
 
 

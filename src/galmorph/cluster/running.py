@@ -1,6 +1,7 @@
 """A stage of `STAGES` on artifacts, and the check of a run's values before anything starts."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -8,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from galmorph import params as p
 from galmorph.cluster.artifacts import Artifact, deliver, restore
 from galmorph.cluster.process import check_tracking, component
+from galmorph.cluster.values import meant
 from galmorph.cluster.views import show
 from galmorph.errors import ParamsError
 from galmorph.stage import Stage, placed, stage_values
@@ -28,15 +30,30 @@ def check_values(values: Mapping[str, Any]) -> dict[str, Any]:
         Each section of params.yaml under its name.
     """
     with component("check"):
-        p.check(dict(values), SOURCE)
+        p.check(meant(values), SOURCE)
         return dict(values)
 
 
 def experiment_rows(experiments: Mapping[str, Any]) -> list[dict[str, str]]:
     """List the experiments for a loop: each one's name and variant."""
     with component("experiments"):
-        rows = {name: _validated(p.ExperimentParams, row, f"experiments.{name}") for name, row in experiments.items()}
+        rows = {name: _validated(p.ExperimentParams, row, f"experiments.{name}") for name, row in meant(experiments).items()}
         return [{"experiment": name, "variant": row.variant} for name, row in rows.items()]
+
+
+def collect_variants(parts: Iterable[Artifact], variants: Artifact) -> None:
+    """Put the images and cards of all variants into one artifact: a loop cannot be handed what another one made.
+
+    Parameters
+    ----------
+    parts
+        What `validate` and `denoise` made.
+    variants
+        To be filled.
+    """
+    with component("collect_variants") as folder:
+        restore(parts, folder)
+        deliver(Path(STAGES["explain"].inputs["variants"]), variants)
 
 
 def run_stage(
@@ -89,7 +106,7 @@ def run_stage(
 
 def _params(stage: Stage, values: Mapping[str, Any], row: str) -> Any:
     try:
-        own = stage_values(stage, values, row)
+        own = stage_values(stage, meant(values), row)
     except KeyError as error:
         raise ParamsError(
             f"{SOURCE}: no row or section {error}, of {', '.join(stage.sections)}. Received: {', '.join(values)}"

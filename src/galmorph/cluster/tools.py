@@ -8,13 +8,14 @@ from galmorph import params as p
 from galmorph.cluster.artifacts import Artifact, deliver, restore
 from galmorph.cluster.process import check_tracking, component
 from galmorph.cluster.running import SOURCE
+from galmorph.cluster.values import carried, meant
 from galmorph.errors import PromotionRefused, TuningError
 from galmorph.stages import STAGES
 from galmorph.storage import read_json, write_text
 
 
-def begin_study(data: Iterable[Artifact], values: Mapping[str, Any]) -> None:
-    """Make the study that workers join.
+def begin_study(data: Iterable[Artifact], values: Mapping[str, Any]) -> str:
+    """Make the study that workers join, and say so.
 
     Parameters
     ----------
@@ -29,18 +30,18 @@ def begin_study(data: Iterable[Artifact], values: Mapping[str, Any]) -> None:
 
         check_tracking()
         restore(data, folder)
-        print(begin(checked_work(values, SOURCE)))
+        return begin(checked_work(meant(values), SOURCE))
 
 
-def join_study(data: Iterable[Artifact], values: Mapping[str, Any]) -> None:
-    """Run trials of the study, beside other workers, until it has enough."""
-    with component("tune/worker") as folder:
+def join_study(data: Iterable[Artifact], values: Mapping[str, Any], worker: str) -> str:
+    """Run trials of the study, beside other workers, until it has enough; `worker` tells them apart."""
+    with component(f"tune/worker-{worker}") as folder:
         from galmorph.edge.study_work import checked_work
         from galmorph.edge.tuning import tune
 
         check_tracking()
         restore(data, folder)
-        print(tune(checked_work(values, SOURCE), worker=True))
+        return tune(checked_work(meant(values), SOURCE), worker=True)
 
 
 def finish_study(data: Iterable[Artifact], values: Mapping[str, Any], found: Artifact) -> dict[str, Any]:
@@ -59,14 +60,14 @@ def finish_study(data: Iterable[Artifact], values: Mapping[str, Any], found: Art
 
         check_tracking()
         restore(data, folder)
-        print(tune(checked_work(values, SOURCE), worker=False, make_data=False))
+        print(tune(checked_work(meant(values), SOURCE), worker=False, make_data=False))
         deliver(FOLDER, found)
         best = FOLDER / "best.yaml"
         if not best.is_file():
             raise TuningError(
                 "the study ended with no completed trial. Raise tune.timeout or tune.trials. Received: no best values"
             )
-        return dict(p.read_values(best)["experiments"])
+        return carried(p.read_values(best)["experiments"])
 
 
 def ask_gate(registration: Artifact, data: Iterable[Artifact], values: Mapping[str, Any], decision: Artifact) -> bool:
@@ -108,8 +109,9 @@ def _held_against_the_gate(
     from galmorph.edge.promoting import promote as hold
 
     check_tracking()
-    gate = p.checked(p.PromoteParams, values["promote"], f"{SOURCE}: promote")
-    register = p.checked(p.RegisterParams, values["register"], f"{SOURCE}: register")
+    given = meant(values)
+    gate = p.checked(p.PromoteParams, given["promote"], f"{SOURCE}: promote")
+    register = p.checked(p.RegisterParams, given["register"], f"{SOURCE}: register")
     restore([registration, *data], folder)
     made = read_json(Path(STAGES["register"].outputs["registration"]))
     asked = Asked(made["model"], int(made["version"]), made["alias"], forced="", dry_run=dry_run)

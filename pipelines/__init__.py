@@ -1,0 +1,1 @@
+"""Pipelines of Kubeflow: training, prediction, and what compiles, draws and runs them."""
