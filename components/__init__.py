@@ -7,7 +7,16 @@ from components.data import acquire, collect_variants, denoise, pull_data, split
 from components.outcome import report_outcome
 from components.prediction import list_shards, merge_predictions, predict
 from components.results import compare, explain, register, robustness
-from components.tools import begin_study, check_params, finish_study, gate, join_study, keep_experiments, list_experiments, promote
+from components.tools import (
+    begin_study,
+    check_params,
+    finish_study,
+    gate,
+    join_study,
+    keep_experiments,
+    list_experiments,
+    promote,
+)
 from components.training import evaluate, train
 
 __all__ = [

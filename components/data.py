@@ -14,7 +14,7 @@ def pull_data(raw: Output[Dataset], repository: str, revision: str) -> str:
 
 
 @component
-def acquire(raw: Output[Dataset], acquire_params: dict):
+def acquire(raw: Output[Dataset], acquire_params: dict) -> None:
     """Simulate or fetch galaxies: a catalogue and an image each."""
     from galmorph.cluster.running import run_stage
 
@@ -29,7 +29,7 @@ def validate(
     report: Output[Artifact],
     page: Output[HTML],
     validate_params: dict,
-):
+) -> None:
     """Measure every image, quarantine what cannot be used, and stop when the data as a whole is not fit."""
     from galmorph.cluster.running import run_stage
 
@@ -38,7 +38,7 @@ def validate(
 
 
 @component
-def split(manifest: Input[Dataset], splits: Output[Dataset], split_params: dict):
+def split(manifest: Input[Dataset], splits: Output[Dataset], split_params: dict) -> None:
     """Assign each accepted galaxy to train, validation or test."""
     from galmorph.cluster.running import run_stage
 
@@ -54,7 +54,7 @@ def denoise(
     report: Output[Artifact],
     denoise_params: dict,
     variant: str,
-):
+) -> None:
     """Denoise every accepted image with one denoiser."""
     from galmorph.cluster.running import run_stage
 
@@ -65,7 +65,7 @@ def denoise(
 @component
 def collect_variants(
     card: Input[Artifact], images: Input[list[Dataset]], cards: Input[list[Artifact]], variants: Output[Dataset]
-):
+) -> None:
     """Put the images and cards of all variants into one artifact."""
     from galmorph.cluster.running import collect_variants
 

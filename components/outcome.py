@@ -6,7 +6,7 @@ from components.base import component
 
 
 @component
-def report_outcome(outcome: Output[Markdown], status: PipelineTaskFinalStatus):
+def report_outcome(outcome: Output[Markdown], status: PipelineTaskFinalStatus) -> None:
     """Say whether the run succeeded and, where it did not, what its first failed component said."""
     from galmorph.cluster.outcome import report
 

@@ -25,7 +25,7 @@ def predict(
     serve_params: dict,
     acquire_params: dict,
     validate_params: dict,
-):
+) -> None:
     """Answer one share of the galaxies."""
     from galmorph.cluster.prediction import predict_shard
 
@@ -39,7 +39,7 @@ def predict(
 
 
 @component
-def merge_predictions(parts: Input[list[Dataset]], predictions: Output[Dataset], summary: Output[Markdown]):
+def merge_predictions(parts: Input[list[Dataset]], predictions: Output[Dataset], summary: Output[Markdown]) -> None:
     """Join the tables of all shares, after checking that no galaxy is lost or doubled."""
     from galmorph.cluster.prediction import merge_shards
 

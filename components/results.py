@@ -19,7 +19,7 @@ def compare(
     evaluate_params: dict,
     register_params: dict,
     experiments_params: dict,
-):
+) -> None:
     """Rank the experiments beside the published figures, and choose the best on validation."""
     from galmorph.cluster.running import run_stage
 
@@ -42,7 +42,7 @@ def robustness(
     variants: Input[Dataset],
     robustness: Output[Artifact],
     robustness_params: dict,
-):
+) -> None:
     """Score the best model on cutouts that are degraded."""
     from galmorph.cluster.running import run_stage
 
@@ -61,7 +61,7 @@ def explain(
     explanations: Output[Artifact],
     report_page: Output[HTML],
     explain_params: dict,
-):
+) -> None:
     """Explain the best model's answers, and check the explanations."""
     from galmorph.cluster.running import run_stage
 
@@ -85,7 +85,7 @@ def register(
     summary: Output[Markdown],
     register_params: dict,
     explain_params: dict,
-):
+) -> None:
     """Make the best model a version of the registered model, with its reports and card."""
     from galmorph.cluster.running import run_stage
 

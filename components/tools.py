@@ -76,7 +76,7 @@ def join_study(
     raw: Input[Dataset],
     variants: Input[Dataset],
     values: dict,
-    study: str,
+    study: str,  # noqa: ARG001 - that there is one
     worker: str,
 ) -> str:
     """Run trials of the study, beside other workers."""
@@ -92,7 +92,7 @@ def finish_study(
     variants: Input[Dataset],
     found: Output[Artifact],
     values: dict,
-    workers: list,
+    workers: list,  # noqa: ARG001 - that they have ended
 ) -> dict:
     """Report on the study, and return the experiments with the best values in them."""
     from galmorph.cluster.tools import finish_study
@@ -127,7 +127,7 @@ def promote(
     decision: Output[Markdown],
     promote_params: dict,
     register_params: dict,
-):
+) -> None:
     """Make the registered version the champion."""
     from galmorph.cluster.tools import promote
 

@@ -16,7 +16,7 @@ def train(
     experiments_params: dict,
     experiment: str,
     variant: str,
-):
+) -> None:
     """Train one experiment's model; a pod that was taken away is gone on with after its last epoch."""
     from galmorph.cluster.running import run_stage
 
@@ -44,7 +44,7 @@ def evaluate(
     evaluate_params: dict,
     experiment: str,
     variant: str,
-):
+) -> None:
     """Score one experiment's model on the galaxies it was not trained on."""
     from galmorph.cluster.running import run_stage
 

@@ -15,6 +15,8 @@ _DATA_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL
 
 def placed(task: dsl.PipelineTask, cpu: Any, memory: Any, *, seconds: int = settings.SHORT) -> dsl.PipelineTask:
     """Give a task its resources and a time-out, and let it be tried again after a pause."""
+    # The compiler hands a group of tasks what its tasks read, and overlooks what they are placed by.
+    task.register_pipeline_channels([cpu, memory])
     task.set_cpu_request(cpu)
     task.set_memory_request(memory)
     task.set_memory_limit(memory)
@@ -29,6 +31,7 @@ def placed(task: dsl.PipelineTask, cpu: Any, memory: Any, *, seconds: int = sett
 
 def on_gpu(task: dsl.PipelineTask, gpu_type: Any, gpus: Any, node_selector: Any, tolerations: Any) -> dsl.PipelineTask:
     """Let a task have GPUs, on the nodes that have them."""
+    task.register_pipeline_channels([gpu_type, gpus])
     task.set_accelerator_type(gpu_type)
     task.set_accelerator_limit(gpus)
     kubernetes.add_node_selector_json(task, node_selector)

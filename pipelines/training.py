@@ -97,7 +97,9 @@ def _search(given: SimpleNamespace, values: Any, data: dict[str, Any]) -> Any:
     return dsl.OneOf(found.outputs["Output"], kept.output)
 
 
-def _experiments(given: SimpleNamespace, experiments: Any, splits: Any, manifest: Any, images: dict[str, Any]) -> Inputs:
+def _experiments(
+    given: SimpleNamespace, experiments: Any, splits: Any, manifest: Any, images: dict[str, Any]
+) -> Inputs:
     rows = _small(do.list_experiments(experiments_params=experiments), given)
     with dsl.ParallelFor(rows.output, name="experiments") as row:
         trained = do.train(

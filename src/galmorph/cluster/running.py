@@ -37,7 +37,9 @@ def check_values(values: Mapping[str, Any]) -> dict[str, Any]:
 def experiment_rows(experiments: Mapping[str, Any]) -> list[dict[str, str]]:
     """List the experiments for a loop: each one's name and variant."""
     with component("experiments"):
-        rows = {name: _validated(p.ExperimentParams, row, f"experiments.{name}") for name, row in meant(experiments).items()}
+        rows = {
+            name: _validated(p.ExperimentParams, row, f"experiments.{name}") for name, row in meant(experiments).items()
+        }
         return [{"experiment": name, "variant": row.variant} for name, row in rows.items()]
 
 

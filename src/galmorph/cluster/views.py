@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from galmorph.cluster.artifacts import Artifact, deliver
+from galmorph.evaluation.curves import ROC_COLUMNS
 from galmorph.evaluation.metrics import CLASSES
 from galmorph.storage import read_json, read_table, write_text
 
@@ -31,10 +32,10 @@ def curves(places: Mapping[str, Path], artifact: Any) -> None:
     ]
     artifact.log_confusion_matrix(list(CLASSES), matrix)
     roc = read_table(places["evaluation"] / "roc.csv")
-    for point in roc.iloc[:: max(1, math.ceil(len(roc) / _ROC_POINTS))].itertuples():
+    kept = roc.iloc[:: max(1, math.ceil(len(roc) / _ROC_POINTS))]
+    for false_positive, true_positive, threshold in kept[list(ROC_COLUMNS)].to_numpy(float).tolist():
         # The curve begins above every answer; JSON has neither infinity nor NaN.
-        threshold = float(point.threshold) if math.isfinite(point.threshold) else 1.0
-        artifact.log_roc_data_point(float(point.false_positive_rate), float(point.true_positive_rate), threshold)
+        artifact.log_roc_data_point(false_positive, true_positive, threshold if math.isfinite(threshold) else 1.0)
 
 
 def validation_page(places: Mapping[str, Path], artifact: Artifact) -> None:

@@ -1,0 +1,114 @@
+"""`python -m pipelines.run_local`: the whole of training and prediction on this machine, without Docker or a cluster.
+
+The pipelines are those that a cluster runs; their components run one after another as processes of this environment.
+"""
+
+import argparse
+import os
+import shutil
+import tarfile
+from pathlib import Path
+from typing import Any
+
+from kfp import local
+
+from galmorph.cluster.values import carried
+from galmorph.params import check, read_values
+from galmorph.profile import apply_profile
+from galmorph.quiet import settle
+from pipelines.prediction import prediction
+from pipelines.settings import PARAMS_FILE
+from pipelines.training import training
+
+#: Below the folder of a run.
+ARTIFACTS, IMAGES, STORE, LOGGED = "artifacts", "images", "mlflow.db", "mlartifacts"
+
+
+def train(values: dict[str, Any], folder: Path) -> None:
+    """Run the training pipeline.
+
+    Parameters
+    ----------
+    values
+        The content of a whole params.yaml, or several sections of it.
+    folder
+        Where artifacts and MLflow's store are put.
+
+    Raises
+    ------
+    RuntimeError
+        When a component failed; its message is above.
+    """
+    _start(folder)
+    training(**carried(values))
+
+
+def predict(values: dict[str, Any], folder: Path, shards: int) -> None:
+    """Run the prediction pipeline on the galaxies that training acquired, with the model that it registered."""
+    _start(folder)
+    images = folder / IMAGES
+    with tarfile.open(one_artifact(folder, "acquire", "raw")) as packed:
+        packed.extractall(images, filter="data")
+    registered = values["register"]
+    prediction(
+        model=f"models:/{registered['model']}@{registered['alias']}",
+        images="images",
+        catalogue="catalogue.csv",
+        shards=shards,
+        volume=str(images.resolve()),
+        **carried({name: values[name] for name in ("predict", "serve", "acquire", "validate")}),
+    )
+
+
+def artifacts(folder: Path, component: str, output: str) -> list[Path]:
+    """Find an output of a component, once for each time that the component ran."""
+    return sorted((folder / ARTIFACTS).glob(f"**/{component}/{output}"))
+
+
+def one_artifact(folder: Path, component: str, output: str) -> Path:
+    """Find an output of a component that ran once."""
+    (found,) = artifacts(folder, component, output)
+    return found
+
+
+def _start(folder: Path) -> None:
+    settle()
+    folder.mkdir(parents=True, exist_ok=True)
+    # What the administrator's switch, or the ConfigMap, does in a cluster.
+    os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{(folder / STORE).resolve()}")
+    _make_experiment((folder / LOGGED).resolve())
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder / ARTIFACTS))
+
+
+def _make_experiment(logged: Path) -> None:
+    """Let what components log be kept: else it would lie in their working folders, which are gone with them."""
+    import mlflow
+
+    from galmorph.tracking import EXPERIMENT
+
+    if mlflow.get_experiment_by_name(EXPERIMENT) is None:
+        mlflow.create_experiment(EXPERIMENT, artifact_location=logged.as_uri())
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run both pipelines."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines.run_local", description=__doc__)
+    parser.add_argument("--params", type=Path, default=PARAMS_FILE, metavar="FILE")
+    parser.add_argument("--profile", type=Path, metavar="FILE", help="values that are laid over them")
+    parser.add_argument("--folder", type=Path, default=Path("runs/local"), metavar="FOLDER")
+    parser.add_argument("--shards", type=int, default=3, metavar="N")
+    options = parser.parse_args(arguments)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    params = options.folder / PARAMS_FILE
+    shutil.copyfile(options.params, params)
+    if options.profile:
+        apply_profile(options.profile, params)
+    values = read_values(params)
+    check(values, str(params))
+    train(values, options.folder)
+    predict(values, options.folder, options.shards)
+    print(f"artifacts: {options.folder / ARTIFACTS}")
+
+
+if __name__ == "__main__":
+    main()
