@@ -51,7 +51,7 @@ def check_params(
 
 @component
 def list_experiments(experiments_params: dict) -> list:
-    """List the experiments, each with its variant, for the loop over them."""
+    """List the experiments, each with its variant and values, for the loop over them."""
     from galmorph.cluster.running import experiment_rows
 
     return experiment_rows(experiments_params)
@@ -63,11 +63,12 @@ def begin_study(
     raw: Input[Dataset],
     variants: Input[Dataset],
     values: dict,
-) -> str:
-    """Make the study that workers join."""
+    workers: int,
+) -> list:
+    """Make the study that workers join, and say what each of them is to do."""
     from galmorph.cluster.tools import begin_study
 
-    return begin_study([splits, raw, variants], values)
+    return begin_study([splits, raw, variants], values, workers)
 
 
 @component
@@ -76,7 +77,6 @@ def join_study(
     raw: Input[Dataset],
     variants: Input[Dataset],
     values: dict,
-    study: str,  # noqa: ARG001 - that there is one
     worker: str,
 ) -> str:
     """Run trials of the study, beside other workers."""

@@ -5,7 +5,7 @@ The pipelines are those that a cluster runs; their components run one after anot
 
 import argparse
 import os
-import shutil
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,11 @@ from typing import Any
 from kfp import local
 
 from galmorph.cluster.values import carried
+from galmorph.errors import GalmorphError
 from galmorph.params import check, read_values
 from galmorph.profile import apply_profile
 from galmorph.quiet import settle
+from galmorph.storage import write_bytes
 from pipelines.prediction import prediction
 from pipelines.settings import PARAMS_FILE
 from pipelines.training import training
@@ -40,7 +42,7 @@ def train(values: dict[str, Any], folder: Path) -> None:
         When a component failed; its message is above.
     """
     _start(folder)
-    training(**carried(values))
+    _run(training, **carried(values))
 
 
 def predict(values: dict[str, Any], folder: Path, shards: int) -> None:
@@ -50,7 +52,8 @@ def predict(values: dict[str, Any], folder: Path, shards: int) -> None:
     with tarfile.open(one_artifact(folder, "acquire", "raw")) as packed:
         packed.extractall(images, filter="data")
     registered = values["register"]
-    prediction(
+    _run(
+        prediction,
         model=f"models:/{registered['model']}@{registered['alias']}",
         images="images",
         catalogue="catalogue.csv",
@@ -69,6 +72,15 @@ def one_artifact(folder: Path, component: str, output: str) -> Path:
     """Find an output of a component that ran once."""
     (found,) = artifacts(folder, component, output)
     return found
+
+
+def _run(pipeline: Any, **arguments: Any) -> None:
+    specification = pipeline.pipeline_spec
+    for group in (specification.root, *specification.components.values()):
+        for task in group.dag.tasks.values():
+            # Nobody takes this machine away: what fails here fails again, after pauses that are meant for a cluster.
+            task.ClearField("retry_policy")
+    pipeline(**arguments)
 
 
 def _start(folder: Path) -> None:
@@ -90,25 +102,45 @@ def _make_experiment(logged: Path) -> None:
         mlflow.create_experiment(EXPERIMENT, artifact_location=logged.as_uri())
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run both pipelines."""
+def main(arguments: list[str] | None = None) -> int:
+    """Run both pipelines.
+
+    Returns
+    -------
+    int
+        0, or 1 after a message on standard error.
+    """
     parser = argparse.ArgumentParser(prog="python -m pipelines.run_local", description=__doc__)
     parser.add_argument("--params", type=Path, default=PARAMS_FILE, metavar="FILE")
     parser.add_argument("--profile", type=Path, metavar="FILE", help="values that are laid over them")
     parser.add_argument("--folder", type=Path, default=Path("runs/local"), metavar="FOLDER")
     parser.add_argument("--shards", type=int, default=3, metavar="N")
     options = parser.parse_args(arguments)
-    options.folder.mkdir(parents=True, exist_ok=True)
-    params = options.folder / PARAMS_FILE
-    shutil.copyfile(options.params, params)
-    if options.profile:
-        apply_profile(options.profile, params)
-    values = read_values(params)
-    check(values, str(params))
-    train(values, options.folder)
-    predict(values, options.folder, options.shards)
+    try:
+        values = _values(options.params, options.profile, options.folder)
+        train(values, options.folder)
+        predict(values, options.folder, options.shards)
+    except GalmorphError as error:
+        print(f"galmorph: {error}", file=sys.stderr)
+        return 1
+    except RuntimeError as error:
+        # What Kubeflow Pipelines raises names the task; the component's own message is above it.
+        print(f"galmorph: the run ended early; the failed component says why, above. Received: {error}", file=sys.stderr)
+        return 1
     print(f"artifacts: {options.folder / ARTIFACTS}")
+    return 0
+
+
+def _values(params: Path, profile: Path | None, folder: Path) -> dict[str, Any]:
+    """Read the values of the run, and leave them in its folder."""
+    own = folder / PARAMS_FILE
+    write_bytes(own, params.read_bytes())
+    if profile:
+        apply_profile(profile, own)
+    values = read_values(own)
+    check(values, str(own))
+    return values
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

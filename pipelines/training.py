@@ -87,10 +87,9 @@ def _search(given: SimpleNamespace, values: Any, data: dict[str, Any]) -> Any:
         return afresh(searching(_large(task, given), given.database_secret))
 
     with dsl.If(given.search == True, name="search"):  # noqa: E712 - a comparison that Kubeflow makes
-        begun = searched(do.begin_study(values=values, **data))
-        numbers = _small(do.list_shards(count=given.workers), given)
-        with dsl.ParallelFor(numbers.output, name="workers") as worker:
-            joined = searched(do.join_study(values=values, study=begun.output, worker=worker, **data))
+        begun = searched(do.begin_study(values=values, workers=given.workers, **data))
+        with dsl.ParallelFor(begun.output, name="workers") as worker:
+            joined = searched(do.join_study(values=worker.values, worker=worker.worker, **data))
         found = searched(do.finish_study(values=values, workers=dsl.Collected(joined.output), **data))
     with dsl.Else(name="no search"):
         kept = _small(do.keep_experiments(experiments_params=given.experiments), given)
@@ -106,7 +105,7 @@ def _experiments(
             splits=splits,
             preprocess_params=given.preprocess,
             train_params=given.train,
-            experiments_params=experiments,
+            experiments_params=row.experiments,
             experiment=row.experiment,
             variant=row.variant,
             **images,

@@ -34,13 +34,23 @@ def check_values(values: Mapping[str, Any]) -> dict[str, Any]:
         return dict(values)
 
 
-def experiment_rows(experiments: Mapping[str, Any]) -> list[dict[str, str]]:
-    """List the experiments for a loop: each one's name and variant."""
+def experiment_rows(experiments: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """List the experiments for a loop.
+
+    Returns
+    -------
+    list of dict
+        Of each, `experiment`, its `variant`, and as `experiments` the table with its row alone: another row's change
+        is no reason to train it again.
+    """
     with component("experiments"):
         rows = {
             name: _validated(p.ExperimentParams, row, f"experiments.{name}") for name, row in meant(experiments).items()
         }
-        return [{"experiment": name, "variant": row.variant} for name, row in rows.items()]
+        return [
+            {"experiment": name, "variant": row.variant, "experiments": {name: experiments[name]}}
+            for name, row in rows.items()
+        ]
 
 
 def collect_variants(parts: Iterable[Artifact], variants: Artifact) -> None:

@@ -14,8 +14,8 @@ from galmorph.stages import STAGES
 from galmorph.storage import read_json, write_text
 
 
-def begin_study(data: Iterable[Artifact], values: Mapping[str, Any]) -> str:
-    """Make the study that workers join, and say so.
+def begin_study(data: Iterable[Artifact], values: Mapping[str, Any], workers: int) -> list[dict[str, Any]]:
+    """Make the study that workers join.
 
     Parameters
     ----------
@@ -23,6 +23,13 @@ def begin_study(data: Iterable[Artifact], values: Mapping[str, Any]) -> str:
         Splits, and the images and cards of all variants.
     values
         The content of a whole params.yaml.
+    workers
+        How many there shall be.
+
+    Returns
+    -------
+    list of dict
+        What each of them is told: its `worker` number, and `values`.
     """
     with component("tune/begin") as folder:
         from galmorph.edge.study_work import checked_work
@@ -30,7 +37,8 @@ def begin_study(data: Iterable[Artifact], values: Mapping[str, Any]) -> str:
 
         check_tracking()
         restore(data, folder)
-        return begin(checked_work(meant(values), SOURCE))
+        print(begin(checked_work(meant(values), SOURCE)))
+        return [{"worker": str(number), "values": dict(values)} for number in range(1, workers + 1)]
 
 
 def join_study(data: Iterable[Artifact], values: Mapping[str, Any], worker: str) -> str:

@@ -178,8 +178,11 @@ def _check_of_model(file: Path, metrics: dict[str, Any], faithfulness: dict[str,
 
 def _further(card: Path) -> dict[str, str]:
     """Tags that may be known later than the model."""
+    # Data that were pulled from a revision carry its name; in a project of DVC its lock knows it.
+    pulled = read_json(card)
+    named = {key: str(pulled[key]) for key in ("data_commit", "dvc_revision") if key in pulled}
     revision = dvc_revision(card)
-    return {} if revision is None else {"dvc_revision": revision}
+    return named if revision is None else {**named, "dvc_revision": revision}
 
 
 def _optional(file: Path) -> dict[str, Any] | None:
