@@ -93,6 +93,18 @@ class TestVersion:
         assert "Something costs something." in again.description
         assert made["tags"] == again.tags
 
+    def test_it_names_the_revision_that_its_data_were_pulled_from(self, folder, version, params):
+        path = folder / "data/variants/median.json"
+        before = path.read_bytes()
+        pulled = {"data_commit": "0123abc", "dvc_revision": "4567.dir"}
+        storage.write_json(path, {**json.loads(before), **pulled})
+        try:
+            made = registered.register(folder, params)
+        finally:
+            path.write_bytes(before)
+        assert made["version"] == int(version.version)
+        assert pulled.items() <= MlflowClient().get_model_version("galmorph", version.version).tags.items()
+
     def test_splits_that_the_predictions_do_not_come_from_are_refused(self, folder, params):
         path = folder / "data/splits.parquet"
         before = path.read_bytes()
