@@ -1,1 +1,1 @@
-"""Pipelines of Kubeflow: training, prediction, and what compiles, draws and runs them."""
+"""Pipelines for Kubeflow: training, prediction, and the commands that compile, draw, submit and try them."""

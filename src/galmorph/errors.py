@@ -22,6 +22,8 @@ Catch `GalmorphError` to catch them all::
     ├── PromotionError          a version cannot be promoted or taken back as asked
     │   └── PromotionRefused    the gate said no; the command ends with 3, not with 1
     ├── BackupError             the registry cannot be backed up or restored as asked
+    ├── SubmissionError         Kubeflow Pipelines does not take a run as asked
+    ├── RunError                a run on Kubeflow Pipelines did not succeed
     └── StorageError            nothing could be written: no space left, no permission
 """
 
@@ -105,6 +107,14 @@ class PromotionRefused(PromotionError):  # noqa: N818 - nothing went wrong
 
 class BackupError(GalmorphError):
     """The registry cannot be backed up, or restored, as asked."""
+
+
+class SubmissionError(GalmorphError):
+    """Kubeflow Pipelines cannot be reached, or does not take a run as asked."""
+
+
+class RunError(GalmorphError):
+    """A run on Kubeflow Pipelines did not succeed."""
 
 
 class StorageError(GalmorphError):

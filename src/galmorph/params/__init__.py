@@ -37,7 +37,15 @@ from galmorph.params.explanation import (
     SampleParams,
     SmoothGradParams,
 )
-from galmorph.params.files import Params, check, checked, read_values, with_overrides
+from galmorph.params.files import (
+    Params,
+    check,
+    check_some,
+    checked,
+    read_values,
+    section_names,
+    with_overrides,
+)
 from galmorph.params.prediction import PredictParams, StreamParams, predict_values
 from galmorph.params.preparation import (
     BilateralParams,
@@ -174,10 +182,12 @@ __all__ = [
     "VitParams",
     "WaveletParams",
     "check",
+    "check_some",
     "checked",
     "merged",
     "predict_values",
     "read_values",
+    "section_names",
     "strengthened",
     "with_overrides",
 ]

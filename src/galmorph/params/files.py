@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -68,8 +68,10 @@ def read_values(path: Path) -> dict[str, Any]:
     return values
 
 
-def with_overrides(values: dict[str, Any], assignments: list[str]) -> dict[str, Any]:
+def with_overrides(values: dict[str, Any], assignments: list[str], option: str = "--set") -> dict[str, Any]:
     """Lay `section.key=value` assignments over values; the right-hand side is read as YAML.
+
+    `option` is what messages call the assignments' place on the command line.
 
     Raises
     ------
@@ -79,11 +81,11 @@ def with_overrides(values: dict[str, Any], assignments: list[str]) -> dict[str, 
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals or not name:
-            raise ParamsError(f"--set takes section.key=value. Received: {assignment!r}")
+            raise ParamsError(f"{option} takes section.key=value. Received: {assignment!r}")
         try:
             change = YAML(typ="safe").load(text)
         except YAMLError as error:
-            raise ParamsError(f"--set {name}: the value is not valid YAML. Received: {text!r}") from error
+            raise ParamsError(f"{option} {name}: the value is not valid YAML. Received: {text!r}") from error
         for key in reversed(name.split(".")):
             change = {key: change}
         values = merged(values, change)
@@ -106,15 +108,43 @@ def check(values: dict[str, Any], source: str) -> Params:
         Naming each key that is unknown, missing or of the wrong type, or the reference that is no experiment.
     """
     params = checked(Params, values, source)
-    for name, experiment in values["experiments"].items():
-        stage = {"preprocess": values["preprocess"], "train": values["train"], "experiment": experiment}
-        checked(TrainStageParams, stage, f"{source}: experiments.{name} with its overrides")
-    if params.compare.reference not in ("chosen", *params.experiments):
-        raise ParamsError(
-            f"{source}: compare.reference: must be `chosen` or one of experiments: {', '.join(params.experiments)}. "
-            f"Received: {params.compare.reference!r}"
-        )
+    _check_references(values, source)
     return params
+
+
+def check_some(values: dict[str, Any], source: str) -> Section:
+    """Check as `check` does, where only some sections of params.yaml are at hand."""
+    own = {
+        name: (field.annotation, field) for name, field in Params.model_fields.items() if _key(name, field) in values
+    }
+    model = create_model("SomeParams", __base__=Section, **own)  # type: ignore[call-overload]
+    some: Section = checked(model, values, source)
+    _check_references(values, source)
+    return some
+
+
+def section_names() -> list[str]:
+    """Return the names of the sections, as params.yaml writes them."""
+    return [_key(name, field) for name, field in Params.model_fields.items()]
+
+
+def _check_references(values: dict[str, Any], source: str) -> None:
+    """Check what sections say about each other, as far as they are there."""
+    experiments = values.get("experiments", {})
+    if {"preprocess", "train"} <= set(values):
+        for name, experiment in experiments.items():
+            stage = {"preprocess": values["preprocess"], "train": values["train"], "experiment": experiment}
+            checked(TrainStageParams, stage, f"{source}: experiments.{name} with its overrides")
+    reference = values.get("compare", {}).get("reference")
+    if reference and experiments and reference not in ("chosen", *experiments):
+        raise ParamsError(
+            f"{source}: compare.reference: must be `chosen` or one of experiments: {', '.join(experiments)}. "
+            f"Received: {reference!r}"
+        )
+
+
+def _key(name: str, field: FieldInfo) -> str:
+    return field.alias or name
 
 
 def checked(model: type[Model], values: Any, source: str) -> Model:
@@ -146,7 +176,7 @@ def _known_keys(model: type[Section], location: tuple[int | str, ...]) -> list[s
 
 
 def _fields(models: list[type[Section]]) -> list[tuple[str, FieldInfo]]:
-    return [(field.alias or name, field) for model in models for name, field in model.model_fields.items()]
+    return [(_key(name, field), field) for model in models for name, field in model.model_fields.items()]
 
 
 def _models_in(annotation: Any) -> list[type[Section]]:
