@@ -50,7 +50,7 @@ class Client(kfp.Client):
             super().__init__(host=host, credentials=credentials, **({"namespace": namespace} if namespace else {}))
             self.get_kfp_healthz()
 
-    def get_kfp_healthz(self, sleep_duration: int = 0) -> Any:
+    def get_kfp_healthz(self, sleep_duration: int = 0) -> Any:  # noqa: ARG002 - kfp's signature
         """Ask what the server is, once: `kfp.Client` would try for half a minute and log a stack trace each time."""
         api = self._healthz_api
         answer: Any = None

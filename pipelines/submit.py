@@ -137,7 +137,8 @@ def read(path: Path) -> dict[str, Any]:
     try:
         spec = next(yaml.safe_load_all(path.read_text(encoding="utf-8")), None)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SubmissionError(f"{path}: not a compiled pipeline, nor YAML at all. Received: {error}") from error
+        said = " ".join(str(error).split())
+        raise SubmissionError(f"{path}: not a compiled pipeline, nor YAML at all. Received: {said:.200}") from error
     if not isinstance(spec, dict) or not {"root", "pipelineInfo"} <= set(spec):
         raise SubmissionError(f"{path}: not a pipeline that kfp compiled. Received: {spec!r:.80}")
     return spec

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 PREFIX = "/apis/v2beta1"
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 - as the answer is called
     """An answer other than 200, in the words of the gateway in front of KFP."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -142,7 +142,7 @@ def serving(cluster: Cluster) -> Iterator[Cluster]:
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     cluster.url = f"http://127.0.0.1:{server.server_address[1]}"
     try:
