@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from galmorph import params as p
+from galmorph.cluster.values import carried, meant
 from galmorph.errors import ParamsError
 
 #: Python's types for those of a pipeline's parameters, beside STRING, which is taken as it is written.
@@ -35,7 +36,7 @@ def run_arguments(spec: Mapping[str, Any], assignments: Sequence[str], source: s
     """
     known = spec["root"].get("inputDefinitions", {}).get("parameters", {})
     sections = {
-        name: parameter["defaultValue"]
+        name: meant(parameter["defaultValue"])
         for name, parameter in known.items()
         if name in p.section_names() and isinstance(parameter.get("defaultValue"), dict)
     }
@@ -53,7 +54,7 @@ def run_arguments(spec: Mapping[str, Any], assignments: Sequence[str], source: s
             others[name] = _plain(name, known[name]["parameterType"], assignment)
     values = p.with_overrides(sections, changed, option="--param")
     p.check_some(values, f"--param over the values in {source}")
-    arguments = {name: value for name, value in values.items() if value != sections[name]} | others
+    arguments = {name: carried(value) for name, value in values.items() if value != sections[name]} | others
     _refuse_missing(known, arguments, source)
     return arguments
 

@@ -47,7 +47,11 @@ def parser() -> argparse.ArgumentParser:
     """Build the parser."""
     whole = argparse.ArgumentParser(prog="python -m pipelines.submit", description=__doc__)
     whole.add_argument("--host", default=os.environ.get(HOST, ""), metavar="URL", help=f"of KFP's API; else ${HOST}")
-    whole.add_argument("--pipeline", default="training", help="training, prediction, or the path of a compiled one")
+    whole.add_argument(
+        "--pipeline",
+        default="training",
+        help="its name in pipelines/compiled (training), or the path of a compiled one",
+    )
     whole.add_argument("--experiment", default=_DEFAULT_EXPERIMENT, metavar="NAME", help="KFP's, to list the run under")
     whole.add_argument("--new-experiment", action="store_true", help="make the experiment where there is none")
     whole.add_argument("--namespace", help="yours, where KFP has several users")

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
 from kfp import compiler, dsl
+
+from galmorph.cluster.values import carried
 
 SECTIONS = ("preprocess", "train", "experiments", "compare")
 
@@ -33,10 +34,7 @@ def training(
 
 def compile_small(path: Path, values: dict[str, Any]) -> Path:
     """Compile it, with defaults from a params.yaml, to `path`."""
-    compiler.Compiler().compile(training, str(path))
-    spec = yaml.safe_load(path.read_text())
-    for section in SECTIONS:
-        # kfp's compiler takes no default with a null in it; the pipeline's format does.
-        spec["root"]["inputDefinitions"]["parameters"][section]["defaultValue"] = values[section]
-    path.write_text(yaml.safe_dump(spec))
+    compiler.Compiler().compile(
+        training, str(path), pipeline_parameters=carried({key: values[key] for key in SECTIONS})
+    )
     return path

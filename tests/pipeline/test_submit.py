@@ -92,13 +92,21 @@ class TestRun:
         assert run["runtime_config"]["parameters"] == {"revision": "v1"}
 
     def test_changes_values_of_sections_and_leaves_the_others(self, submit, cluster, values):
-        changes = ("train.batch_size=8", "train.scratch.epochs=4", "gpus=1", "tune=true", "node_selector={disk: ssd}")
+        changes = (
+            "train.batch_size=8",
+            "train.augmentation=null",
+            "train.scratch.epochs=4",
+            "gpus=1",
+            "tune=true",
+            "node_selector={disk: ssd}",
+        )
         done = submit(*(part for change in changes for part in ("--param", change)), host=cluster.url)
         assert done.returncode == 0, done.stderr
         given = cluster.runs[0]["runtime_config"]["parameters"]
         assert set(given) == {"revision", "train", "gpus", "tune", "node_selector"}
         scratch = {**values["train"]["scratch"], "epochs": 4}
-        assert given["train"] == {**values["train"], "batch_size": 8, "scratch": scratch}
+        # Nothing is carried as a word.
+        assert given["train"] == {**values["train"], "batch_size": 8, "augmentation": "null", "scratch": scratch}
         assert (given["gpus"], given["tune"], given["node_selector"]) == (1, True, {"disk": "ssd"})
 
     def test_takes_host_and_page_from_the_environment(self, submit, cluster, monkeypatch):
