@@ -65,10 +65,15 @@ def paths(stage: Stage, params: p.Params, row: str, into: Path = Path()) -> dict
 
 def placed(stage: Stage, row: str, variant: str, into: Path = Path()) -> dict[str, Path]:
     """Return what `paths` does, where the variant of the row is known and the rest of the values is not at hand."""
-    images = RAW_IMAGES if variant == "raw" else VARIANT_IMAGES.format(variant=variant)
-    names = {"experiment": row, "variant": variant, "images": images}
+    names = placeholders(row, variant)
     found = {keyword: Path(path.format(**names)) for keyword, path in {**stage.inputs, **stage.outputs}.items()}
     return {keyword: path if path.parts[0] == DATA else into / path for keyword, path in found.items()}
+
+
+def placeholders(row: str, variant: str) -> dict[str, str]:
+    """Return what stands in for `{experiment}`, `{variant}` and `{images}` in a stage's paths."""
+    images = RAW_IMAGES if variant == "raw" else VARIANT_IMAGES.format(variant=variant)
+    return {"experiment": row, "variant": variant, "images": images}
 
 
 def stage_values(stage: Stage, values: Mapping[str, Any], row: str) -> dict[str, Any]:

@@ -10,9 +10,22 @@ its arguments join the stage's, and `wanted(options)` tells which of the two is 
 
 from types import ModuleType
 
-from galmorph.tools import backup, explain, finetune, predict, profile, promote, restore, rollback, score, serve, tune
+from galmorph.tools import (
+    backup,
+    explain,
+    finetune,
+    predict,
+    profile,
+    promote,
+    restore,
+    rollback,
+    rows,
+    score,
+    serve,
+    tune,
+)
 
 #: In the order of `galmorph --help`.
 TOOLS: tuple[ModuleType, ...] = (
-    profile, finetune, score, explain, tune, promote, rollback, predict, serve, backup, restore,
+    profile, finetune, score, explain, tune, promote, rollback, predict, rows, serve, backup, restore,
 )  # fmt: skip
