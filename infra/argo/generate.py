@@ -24,7 +24,9 @@ WORK, PARAMS = "/work", "params.yaml"
 #: What `acquire` unpacks or looks up, where `acquire.source` is not `simulate`: `acquire.path` of params.yaml.
 GIVEN = "incoming"
 _RUN = "{{workflow.parameters.prefix}}/{{workflow.name}}/{{workflow.uid}}"
-_HEADER = "# Written by `python -m infra.argo.generate` from pattern.yaml and galmorph.stages.STAGES; change it there.\n"
+_HEADER = (
+    "# Written by `python -m infra.argo.generate` from pattern.yaml and galmorph.stages.STAGES; change it there.\n"
+)
 
 
 def generated(folder: Path = HERE) -> dict[str, str]:
@@ -61,7 +63,7 @@ def _filled(template: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tasks() -> Iterable[argo.DAGTask]:
-    """Make the tasks: for each table one that lists its rows, then the stages, once for each row where they have any."""
+    """Make the tasks: for each table one that lists its rows, then the stages, for each row where they have any."""
     for table in sorted({stage.each for stage in STAGES.values() if stage.each}):
         yield argo.DAGTask(
             name=f"rows-of-{table}",
@@ -75,9 +77,7 @@ def _tasks() -> Iterable[argo.DAGTask]:
             task.dependencies = [f"rows-of-{stage.each}", *needed]
             task.with_param = f"{{{{tasks.rows-of-{stage.each}.outputs.result}}}}"
             task.arguments = argo.Arguments(
-                parameters=[
-                    argo.Parameter(name=key, value=f"{{{{item.{key}}}}}") for key in placeholders_of(stage)
-                ]
+                parameters=[argo.Parameter(name=key, value=f"{{{{item.{key}}}}}") for key in placeholders_of(stage)]
             )
         yield task
 
