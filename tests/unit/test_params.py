@@ -138,3 +138,38 @@ def test_the_default_has_one_of_each_architecture_and_a_denoised_resnet(params):
     assert len(rows) == 6
     assert {row.architecture for row in rows} == set(get_args(p.Architecture))
     assert [row.variant for row in rows if row.architecture == "resnet50"] == ["raw", "bilateral"]
+
+
+class TestSomeSections:
+    """What a pipeline has of params.yaml is checked as the whole is."""
+
+    def some(self, values, *assignments: str) -> dict:
+        return p.with_overrides({name: values[name] for name in ("train", "preprocess", "experiments")}, [*assignments])
+
+    def test_good_ones_pass(self, values):
+        assert set(type(p.check_some(self.some(values), "run")).model_fields) == {"train", "preprocess", "experiments"}
+        p.check_some({}, "run")
+
+    @pytest.mark.parametrize(
+        ("assignment", "message"),
+        [
+            ("train.batchsize=8", r"run: train\.batchsize: unknown key\. Known here: .*batch_size"),
+            ("train.scratch.warmup=99", "warmup must be less than epochs"),
+            ("experiments.vit_raw.overrides.train.epoch=3", r"experiments\.vit_raw with its overrides: train\.epoch"),
+        ],
+    )
+    def test_a_wrong_value_is_named(self, values, assignment, message):
+        with pytest.raises(ParamsError, match=message):
+            p.check_some(self.some(values, assignment), "run")
+
+    def test_what_is_not_there_is_not_asked_for(self, values):
+        p.check_some({"experiments": values["experiments"]}, "run")
+        with pytest.raises(ParamsError, match="at least 1 item"):
+            p.check_some({"experiments": {}}, "run")
+        p.check_some({"compare": {**values["compare"], "reference": "of another table"}}, "run")
+        with pytest.raises(ParamsError, match="must be `chosen` or one of experiments"):
+            compare = {**values["compare"], "reference": "of another table"}
+            p.check_some({"compare": compare, "experiments": values["experiments"]}, "run")
+
+    def test_sections_are_named_as_in_the_file(self, values):
+        assert p.section_names() == list(values)
