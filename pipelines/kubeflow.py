@@ -32,6 +32,8 @@ class Client(kfp.Client):
         Where the installation has several users: theirs.
     token
         File with a bearer token, read again for every request. None: no token.
+    authority
+        File with the certificates that the server's may be signed by. None: the public ones.
 
     Raises
     ------
@@ -41,13 +43,17 @@ class Client(kfp.Client):
 
     _facts: Mapping[str, Any] | None = None
 
-    def __init__(self, host: str, namespace: str | None, token: Path | None) -> None:
+    def __init__(self, host: str, namespace: str | None, token: Path | None, authority: Path | None) -> None:
         self._address = host
-        credentials = ServiceAccountTokenVolumeCredentials(str(token)) if token else None
+        options: dict[str, Any] = {"namespace": namespace} if namespace else {}
+        if token:
+            options["credentials"] = ServiceAccountTokenVolumeCredentials(str(token))
+        if authority:
+            options["ssl_ca_cert"] = str(authority)
         with warnings.catch_warnings(), explained(host):
             # That it needs KFP 2 is checked here, not announced.
             warnings.simplefilter("ignore", FutureWarning)
-            super().__init__(host=host, credentials=credentials, **({"namespace": namespace} if namespace else {}))
+            super().__init__(host=host, **options)
             self.get_kfp_healthz()
 
     def get_kfp_healthz(self, sleep_duration: int = 0) -> Any:  # noqa: ARG002 - kfp's signature
@@ -133,13 +139,13 @@ def explained(host: str) -> Iterator[None]:
         raise SubmissionError(f"{host}: {_meaning(error)} Received: {error.status} {_message(error)}") from error
     except OSError as error:  # the token
         raise SubmissionError(
-            f"{error.filename or host}: cannot be read. Give --token-file with a token. Received: {error.strerror}"
+            f"{error.filename or host}: cannot be read. Give another --token-file. Received: {error.strerror}"
         ) from error
     except urllib3.exceptions.HTTPError as error:
         reason = getattr(error, "reason", None) or error
         raise SubmissionError(
-            f"{host}: cannot be reached. Check the address, that `kubectl port-forward` still runs, and any proxy "
-            f"or certificate on the way. Received: {reason}"
+            f"{host}: cannot be reached. Check the address, that `kubectl port-forward` still runs, and where the "
+            f"certificate is your own, --ca-file. Received: {reason}"
         ) from error
 
 

@@ -30,8 +30,8 @@ _DEFAULT_EXPERIMENT = "Default"
 def main(arguments: list[str] | None = None) -> int:
     """Submit a pipeline, and return 0, or 1 when standard error says what is wrong, or 130 after an interrupt."""
     options = parser().parse_args(arguments)
-    # What is retried, and each experiment's address: neither is news.
-    logging.getLogger("urllib3").setLevel(logging.ERROR)
+    # It announces each retry. kfp sets the level of `urllib3` itself.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     try:
         submit(options)
     except GalmorphError as error:
@@ -65,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
     whole.add_argument(
         "--token-file", type=Path, metavar="FILE", help=f"a bearer token; else ${TOKEN}, else that of the pod"
     )
+    whole.add_argument("--ca-file", type=Path, metavar="FILE", help="certificates that the host's is signed by, as PEM")
     when = whole.add_mutually_exclusive_group()
     when.add_argument(
         "--wait",
@@ -87,6 +88,8 @@ def submit(options: argparse.Namespace) -> None:
         )
     if options.cron is not None:
         _check_cron(options.cron)
+    if options.ca_file and not options.ca_file.is_file():
+        raise SubmissionError(f"{options.ca_file}: no such file. Give --ca-file one in PEM. Received: nothing")
     path = compiled(options.pipeline)
     spec = read(path)
     arguments = run_arguments(spec, options.param, path.name)
@@ -96,7 +99,7 @@ def submit(options: argparse.Namespace) -> None:
     from pipelines.watch import wait
 
     host = options.host.rstrip("/")
-    client = Client(host, options.namespace, token_file(options.token_file))
+    client = Client(host, options.namespace, token_file(options.token_file), options.ca_file)
     refuse_older(client, spec, host)
     name, page = spec["pipelineInfo"]["name"], os.environ.get(UI, host)
     with explained(host), contextlib.redirect_stdout(io.StringIO()):  # kfp prints addresses of its own

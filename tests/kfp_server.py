@@ -1,13 +1,22 @@
 """A server that speaks as much of KFP's v2beta1 API as submitting and watching a run takes, over HTTP, for tests."""
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 PREFIX = "/apis/v2beta1"
 
@@ -108,8 +117,8 @@ class Cluster:
 
 
 @contextmanager
-def serving(cluster: Cluster) -> Iterator[Cluster]:
-    """Serve a cluster on a free port of this machine."""
+def serving(cluster: Cluster, certificate: Path | None = None) -> Iterator[Cluster]:
+    """Serve a cluster on a free port of this machine; with a certificate, a PEM file with its key, over TLS."""
 
     class Handler(BaseHTTPRequestHandler):
         def _serve(self) -> None:
@@ -142,12 +151,40 @@ def serving(cluster: Cluster) -> Iterator[Cluster]:
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
-    cluster.url = f"http://127.0.0.1:{server.server_address[1]}"
+    cluster.url = f"http{'s' if certificate else ''}://127.0.0.1:{server.server_address[1]}"
     try:
         yield cluster
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def own_certificate(path: Path) -> Path:
+    """Write a certificate for 127.0.0.1 that nobody but itself has signed, with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "galmorph test")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+    return path

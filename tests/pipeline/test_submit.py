@@ -13,7 +13,7 @@ import yaml
 
 from pipelines.submit import COMPILED, main, read
 from tests.compiled import compile_small
-from tests.kfp_server import Cluster, serving
+from tests.kfp_server import Cluster, own_certificate, serving
 from tests.project import REPOSITORY
 
 
@@ -167,14 +167,23 @@ class TestServer:
     def test_no_host(self, submit, host):
         assert "give --host" in refused(submit(host=host))
 
-    def test_a_host_that_does_not_answer(self, submit):
+    def test_a_host_that_does_not_answer(self, start):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        assert "cannot be reached" in refused(submit(host=f"http://127.0.0.1:{port}"))
+        assert "cannot be reached" in refused(ended(start(f"http://127.0.0.1:{port}")))
 
     def test_a_host_that_nobody_knows(self, submit):
         assert "cannot be reached" in refused(submit(host="http://nobody.invalid"))
+
+    def test_a_certificate_of_ones_own(self, submit, tmp_path):
+        certificate = own_certificate(tmp_path / "own.pem")
+        with serving(Cluster(), certificate) as cluster:
+            message = refused(submit(host=cluster.url))
+            assert "--ca-file" in message
+            assert "certificate verify failed" in message
+            assert submit("--ca-file", str(certificate), host=cluster.url).returncode == 0
+            assert "no such file" in refused(submit("--ca-file", str(tmp_path / "none.pem"), host=cluster.url))
 
     def test_something_else_than_kfp(self, submit, cluster):
         cluster.kind = "other"
@@ -212,6 +221,10 @@ class TestToken:
 
     def test_of_a_service_account_is_sent(self, submit, cluster, token, monkeypatch):
         monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(token))
+        assert submit(host=cluster.url).returncode == 0
+
+    def test_of_the_pod_is_sent(self, submit, cluster, token, monkeypatch):
+        monkeypatch.setattr("pipelines.submit._POD_TOKEN", token)
         assert submit(host=cluster.url).returncode == 0
 
     def test_is_read_again_while_waiting(self, submit, cluster, token):
