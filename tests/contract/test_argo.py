@@ -1,6 +1,5 @@
 """The stage table and the workflow for Argo name the same stages, rows, values, inputs and outputs."""
 
-import inspect
 import json
 import re
 
@@ -11,10 +10,10 @@ from ruamel.yaml import YAML
 
 from galmorph import __version__
 from galmorph.cli import parser
-from galmorph.stage import Stage, rows
+from galmorph.stage import rows
 from galmorph.stages import STAGES
 from infra.argo.generate import GIVEN, WORK, generated
-from infra.argo.wiring import dependencies, handed_in, placeholders_of
+from infra.argo.wiring import placeholders_of
 from tests.argo import FOLDER, PLACEHOLDER, load
 
 #: What keys in the bucket begin with.
@@ -282,52 +281,3 @@ class TestKubernetes:
         model = argo.S3ArtifactRepository.model_validate(repository["s3"])
         assert model.model_dump(mode="json", by_alias=True, exclude_none=True) == repository["s3"]
         assert set(repository) == {"s3"}
-
-
-class TestWiring:
-    """How dependencies come out of paths."""
-
-    def stage(self, inputs: str = "", outputs: str = "", each: str | None = None) -> Stage:
-        named = [{path: path for path in text.split()} for text in (inputs, outputs)]
-        return Stage(inspect.signature, *named, params=None, sections=(), packages=(), each=each)
-
-    def test_a_folder_waits_for_all_that_is_in_it(self):
-        stages = {
-            "one": self.stage(outputs="a/b"),
-            "two": self.stage(outputs="a/c/{variant}.json"),
-            "three": self.stage(outputs="ab"),
-            "four": self.stage(inputs="a"),
-        }
-        assert dependencies(stages)["four"] == ["one", "two"]
-
-    def test_a_part_waits_for_its_folder(self):
-        stages = {"one": self.stage(outputs="a"), "two": self.stage(inputs="a/b/c")}
-        assert dependencies(stages)["two"] == ["one"]
-
-    def test_a_row_may_be_one_that_another_stage_writes(self):
-        stages = {
-            "one": self.stage(outputs="a/raw.json"),
-            "two": self.stage(outputs="a/{variant}"),
-            "three": self.stage(inputs="a/{variant}.json"),
-        }
-        assert dependencies(stages)["three"] == ["one"]
-
-    def test_images_may_be_raw_or_denoised(self):
-        stages = {
-            "one": self.stage(outputs="data/raw"),
-            "two": self.stage(outputs="data/variants/{variant}"),
-            "three": self.stage(inputs="{images}"),
-        }
-        assert dependencies(stages)["three"] == ["one", "two"]
-
-    def test_nobody_is_waited_for_twice(self):
-        stages = {
-            "one": self.stage(outputs="a"),
-            "two": self.stage(inputs="a", outputs="b"),
-            "three": self.stage(inputs="a b", outputs="c"),
-            "four": self.stage(inputs="a b c"),
-        }
-        assert dependencies(stages) == {"one": [], "two": ["one"], "three": ["two"], "four": ["three"]}
-
-    def test_what_lies_in_a_folder_comes_with_it(self):
-        assert handed_in(self.stage(inputs="a a/b ab")) == {"a": "a", "ab": "ab"}
