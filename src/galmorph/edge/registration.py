@@ -180,7 +180,7 @@ def _further(card: Path) -> dict[str, str]:
     """Tags that may be known later than the model."""
     # Data that were pulled from a revision carry its name; in a project of DVC its lock knows it.
     pulled = read_json(card)
-    named = {key: str(pulled[key]) for key in ("data_commit", "dvc_revision") if key in pulled}
+    named: dict[str, str] = {key: str(pulled[key]) for key in ("data_commit", "dvc_revision") if key in pulled}
     revision = dvc_revision(card)
     return named if revision is None else {**named, "dvc_revision": revision}
 
