@@ -10,7 +10,7 @@ from pipelines import settings
 #: Keys of the ConfigMap and the Secrets; each becomes the environment variable of that name.
 _TRACKING_KEYS = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME")
 _TRACKING_SECRETS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
-_DATA_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "GIT_CONFIG_GLOBAL")
+_DATA_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL")
 
 
 def placed(task: dsl.PipelineTask, cpu: Any, memory: Any, *, seconds: int = settings.SHORT) -> dsl.PipelineTask:
@@ -57,7 +57,7 @@ def searching(task: dsl.PipelineTask, secret: Any) -> dsl.PipelineTask:
 
 
 def pulling(task: dsl.PipelineTask, secret: Any) -> dsl.PipelineTask:
-    """Give a task what it needs to read the DVC remote, and the git repository where that is not public."""
+    """Give a task what the DVC remote asks for."""
     return kubernetes.use_secret_as_env(task, secret, {key: key for key in _DATA_SECRETS}, optional=True)
 
 

@@ -125,7 +125,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except RuntimeError as error:
         # What Kubeflow Pipelines raises names the task; the component's own message is above it.
-        print(f"galmorph: the run ended early; the failed component says why, above. Received: {error}", file=sys.stderr)
+        print(
+            f"galmorph: the run ended early; the failed component says why, above. Received: {error}", file=sys.stderr
+        )
         return 1
     print(f"artifacts: {options.folder / ARTIFACTS}")
     return 0

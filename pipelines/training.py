@@ -28,7 +28,7 @@ _PARAMETERS: Mapping[str, Parameter] = {
 _REVISION: Mapping[str, Parameter] = {
     "repository": Parameter(str, None, "the git repository whose dvc.lock names the data"),
     "revision": Parameter(str, None, "its branch, tag or commit"),
-    "data_secret": Parameter(str, settings.DATA_SECRET, "the Secret with what the DVC remote and git ask for"),
+    "data_secret": Parameter(str, settings.DATA_SECRET, "the Secret with what the DVC remote asks for"),
 }
 
 

@@ -113,7 +113,9 @@ def test_each_galaxy_is_answered_once_in_some_share(folder):
     table = pd.read_parquet(whole / "predictions.parquet")
     catalogue = pd.read_csv(folder / IMAGES / "catalogue.csv", dtype={"CATAID": str})
     assert sorted(table["CATAID"]) == sorted(catalogue["CATAID"])
-    shares = [len(pd.read_parquet(path / "predictions.parquet")) for path in artifacts(folder, "predict", "predictions")]
+    shares = [
+        len(pd.read_parquet(path / "predictions.parquet")) for path in artifacts(folder, "predict", "predictions")
+    ]
     assert len(shares) == SHARDS
     assert sum(shares) == len(table)
     assert max(shares) < len(table)
@@ -135,7 +137,9 @@ def test_a_wrong_value_is_said_before_anything_starts(finished, tmp_path):
 
 
 def test_data_that_are_not_fit_stop_the_run_and_say_so(finished, tmp_path):
-    (tmp_path / "strict.yaml").write_text("validate: { class_share: [0.5, 0.5] }\nacquire: { simulate: { galaxies: 31 } }\n")
+    (tmp_path / "strict.yaml").write_text(
+        "validate: { class_share: [0.5, 0.5] }\nacquire: { simulate: { galaxies: 31 } }\n"
+    )
     failed = finished.run(
         "python", "-m", "pipelines.run_local", "--profile", str(tmp_path / "strict.yaml"), "--folder", str(tmp_path),
         check=False,

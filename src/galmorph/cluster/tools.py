@@ -32,12 +32,16 @@ def begin_study(data: Iterable[Artifact], values: Mapping[str, Any], workers: in
         What each of them is told: its `worker` number, and `values`.
     """
     with component("tune/begin") as folder:
+        from galmorph.edge.study import refuse_workers_on_sqlite
         from galmorph.edge.study_work import checked_work
-        from galmorph.edge.tuning import begin
+        from galmorph.edge.tuning import tune
 
         check_tracking()
+        # With no trial to run the study is made, and no more.
+        work = checked_work(p.merged(meant(values), {"tune": {"trials": 0}}), SOURCE)
+        refuse_workers_on_sqlite(work.url)
         restore(data, folder)
-        print(begin(checked_work(meant(values), SOURCE)))
+        print(tune(work, worker=False, make_data=False))
         return [{"worker": str(number), "values": dict(values)} for number in range(1, workers + 1)]
 
 

@@ -1,9 +1,8 @@
 """A study from its parameters to its end: trials until there are enough, by one worker or several."""
 
-import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import mlflow
 import optuna
@@ -58,39 +57,14 @@ def tune(work: Work, worker: bool, *, make_data: bool = True) -> str:
         return _lead(work)
 
 
-def begin(work: Work) -> str:
-    """Make a study and its MLflow run, and no trial: workers can join it from now on.
-
-    Returns
-    -------
-    str
-        The same in words.
-
-    Raises
-    ------
-    TuningError
-        When the study cannot be made, or workers cannot share its database.
-    """
-    studies.refuse_workers_on_sqlite(work.url)
-    with studies.leading(work.url, work.tune.study), _opened(work) as (study, _):
-        return f"the study {study.study_name} is ready in {studies.shown(work.url)}"
-
-
-@contextlib.contextmanager
-def _opened(work: Work) -> Iterator[tuple[optuna.Study, str]]:
-    """Yield the study, made where it is not there, and the id of its MLflow run, which is the active one."""
+def _lead(work: Work) -> str:
     study = studies.open_study(work.tune, work.url, work.epochs, create=True)
     studies.claim(study, work.identity(), core.starting_point(work.space, work.params))
     with tracking.run(f"tune {study.study_name}", study.user_attrs.get(studies.RUN_ID)) as active:
         study.set_user_attr(studies.RUN_ID, active.info.run_id)
         _describe(work, study)
-        yield study, active.info.run_id
-
-
-def _lead(work: Work) -> str:
-    with _opened(work) as (study, run_id):
         try:
-            _run_to_the_end(work, study, run_id)
+            _run_to_the_end(work, study, active.info.run_id)
         finally:
             _log_counts(study)
             ended = [trial.number for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
