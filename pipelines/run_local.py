@@ -26,7 +26,7 @@ from pipelines.training import training
 ARTIFACTS, IMAGES, STORE, LOGGED = "artifacts", "images", "mlflow.db", "mlartifacts"
 
 
-def train(values: dict[str, Any], folder: Path) -> None:
+def train(values: dict[str, Any], folder: Path, workers: int) -> None:
     """Run the training pipeline.
 
     Parameters
@@ -35,6 +35,8 @@ def train(values: dict[str, Any], folder: Path) -> None:
         The content of a whole params.yaml, or several sections of it.
     folder
         Where artifacts and MLflow's store are put.
+    workers
+        How many search the values of `tune.experiment` first; 0: they are taken as they are.
 
     Raises
     ------
@@ -42,7 +44,7 @@ def train(values: dict[str, Any], folder: Path) -> None:
         When a component failed; its message is above.
     """
     _start(folder)
-    _run(training, **carried(values))
+    _run(training, search=workers > 0, workers=max(1, workers), **carried(values))
 
 
 def predict(values: dict[str, Any], folder: Path, shards: int) -> None:
@@ -115,10 +117,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--profile", type=Path, metavar="FILE", help="values that are laid over them")
     parser.add_argument("--folder", type=Path, default=Path("runs/local"), metavar="FOLDER")
     parser.add_argument("--shards", type=int, default=3, metavar="N")
+    parser.add_argument("--search", type=int, default=0, metavar="WORKERS", help="let so many search the values first")
     options = parser.parse_args(arguments)
     try:
         values = _values(options.params, options.profile, options.folder)
-        train(values, options.folder)
+        train(values, options.folder, options.search)
         predict(values, options.folder, options.shards)
     except GalmorphError as error:
         print(f"galmorph: {error}", file=sys.stderr)

@@ -1,0 +1,62 @@
+"""The search of the training pipeline: workers at the same time on one PostgreSQL study, and what comes of it."""
+
+import json
+
+import pytest
+import yaml
+
+from galmorph import params as p
+from pipelines.run_local import artifacts, one_artifact
+from tests import postgres
+from tests.project import Project
+
+TRIALS = 3
+EXPERIMENT = "regularised_cnn_raw"
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """The folder of a local run that searched first, and its values."""
+    project = Project(tmp_path_factory.mktemp("search"))
+    values = p.read_values(project.folder / "params.yaml")
+    with postgres.running() as server:
+        profile = project.folder / "search.yaml"
+        profile.write_text(
+            yaml.safe_dump(
+                {
+                    "experiments": {EXPERIMENT: values["experiments"][EXPERIMENT]},
+                    "register": {"architecture": "any"},
+                    "explain": {"methods": ["grad_cam"]},
+                    "tune": {
+                        "experiment": EXPERIMENT, "trials": TRIALS, "startup_trials": 2,
+                        "storage": server.create("study"), "heartbeat": {"interval": 5, "grace": 60},
+                    },
+                }
+            )
+        )  # fmt: skip
+        project.run(
+            "python", "-m", "pipelines.run_local", "--profile", str(profile), "--folder", "runs/local", "--search", "2",
+            **server.environment,
+        )  # fmt: skip
+    return project.folder / "runs" / "local", values
+
+
+@pytest.mark.slow
+def test_workers_share_the_trials_and_the_best_is_trained(searched):
+    folder, values = searched
+    found = one_artifact(folder, "finish-study", "found")
+    trials = (found / "trials.csv").read_text().splitlines()
+    assert len(trials) == 1 + TRIALS
+    assert len(artifacts(folder, "join-study", "executor_output.json")) == 2
+    best = p.read_values(found / "best.yaml")["experiments"][EXPERIMENT]
+    assert best != values["experiments"][EXPERIMENT]
+    # What was trained had the best values, not those that the run was given.
+    output = json.loads(one_artifact(folder, "list-experiments", "executor_output.json").read_text())
+    (row,) = output["parameterValues"]["Output"]
+    assert row["experiments"][EXPERIMENT] == best
+    assert artifacts(folder, "register", "registration")
+
+
+@pytest.mark.slow
+def test_what_was_not_asked_for_was_not_run(searched):
+    assert not artifacts(searched[0], "keep-experiments", "executor_output.json")
