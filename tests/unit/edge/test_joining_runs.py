@@ -7,7 +7,9 @@ from galmorph import tracking
 
 def other_run(store) -> str:
     """A run that somebody else started, and does not hold open here."""
-    experiment = mlflow.set_experiment("of-a-pipeline").experiment_id
+    # Not `set_experiment`: that would choose for this whole process.
+    known = store.get_experiment_by_name("of-a-pipeline")
+    experiment = known.experiment_id if known else store.create_experiment("of-a-pipeline")
     return store.create_run(experiment, run_name="component").info.run_id
 
 
