@@ -28,7 +28,7 @@ def compiled(pipeline: Any) -> str:
         path = Path(folder) / "pipeline.yaml"
         compiler.Compiler().compile(pipeline, str(path))
         # The compiler begins with a comment that repeats the defaults, each time in another order.
-        return HEADER + "".join(line for line in path.open() if not line.startswith("#"))
+        return HEADER + "".join(line for line in path.read_text().splitlines(keepends=True) if not line.startswith("#"))
 
 
 def main(arguments: list[str] | None = None) -> None:
