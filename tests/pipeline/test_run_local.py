@@ -7,10 +7,15 @@ import mlflow
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 import components
+from galmorph import params as p
+from galmorph.cluster.tools import ask_gate, promote
+from galmorph.cluster.values import carried
 from galmorph.stages import STAGES
 from pipelines.run_local import ARTIFACTS, IMAGES, STORE, artifacts, one_artifact
+from tests.unit.cluster.test_artifacts import Handed
 
 SHARDS = 3
 #: Components that a run on simulated galaxies, with no search and a gate that is not passed, has no need of.
@@ -89,6 +94,34 @@ def test_a_version_is_registered_with_its_reports(folder, store):
 def test_the_gate_says_why(folder):
     said = one_artifact(folder, "gate", "decision").read_text()
     assert re.search(r"FAILED +\w+", said), "a model of two epochs is no champion"
+
+
+@pytest.fixture
+def asked(folder, finished, store, tmp_path, monkeypatch):
+    """What `gate` and `promote` are handed, with a gate that lets a model of two epochs pass."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / STORE}")
+    given = p.read_values(finished.folder / "params.yaml")
+    lenient = {
+        "min_accuracy": 0.0, "max_calibration_error": 1.0, "slices": {"exempt": [], "max_gap": 1.0},
+        "explanations": {"checks": []},
+    }  # fmt: skip
+    return {
+        "registration": Handed(
+            str(one_artifact(folder, "register", "registration")), metadata={"place": "registration.json"}
+        ),
+        "data": [Handed(str(one_artifact(folder, "acquire", "raw")), metadata={"place": "data/raw", "packed": True})],
+        "values": carried({"promote": p.merged(given["promote"], lenient), "register": given["register"]}),
+        "decision": Handed(str(tmp_path / "decision")),
+    }
+
+
+def test_what_passes_the_gate_becomes_the_champion(asked, store, tmp_path):
+    assert ask_gate(**asked) is True
+    with pytest.raises(MlflowException, match="alias champion not found"):
+        store.get_model_version_by_alias("galmorph", "champion")
+    promote(**asked)
+    assert store.get_model_version_by_alias("galmorph", "champion").version == "1"
+    assert "version 1 is the champion" in (tmp_path / "decision").read_text()
 
 
 def test_pages_can_be_shown(folder, local):
