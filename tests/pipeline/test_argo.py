@@ -24,6 +24,8 @@ def small(values):
     return p.merged(
         whole,
         {
+            "acquire": {"simulate": {"galaxies": 60}},
+            "train": {"scratch": {"epochs": 1}},
             "tune": {"experiment": kept[0]},
             "register": {"architecture": "any"},
             "explain": {"methods": ["grad_cam"]},
