@@ -14,6 +14,9 @@ from galmorph.stages import STAGES
 from tests.argo import Controller, load
 from tests.project import REPOSITORY
 
+# A minute and a half of one core, in 18 processes.
+pytestmark = pytest.mark.timeout(1200)
+
 
 @pytest.fixture(scope="module")
 def small(values):
