@@ -94,8 +94,9 @@ def lay_out(box: Box) -> None:
     for inner in box.inside.values():
         lay_out(inner)
     lines: dict[int, list[Box]] = {}
-    for key, rank in ranks(box.after).items():
-        lines.setdefault(rank, []).append(box.inside[key])
+    of = ranks(box.after)
+    for key in box.after:
+        lines.setdefault(of[key], []).append(box.inside[key])
     widths = {rank: sum(one.width for one in line) + _GAP_X * (len(line) - 1) for rank, line in lines.items()}
     box.width = max(max(widths.values()) + 2 * _FRAME, _CHARACTER * len(_titled(box)) + 0.3)
     heights = [max(one.height for one in line) for line in lines.values()]
