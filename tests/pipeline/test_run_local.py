@@ -17,6 +17,9 @@ from galmorph.stages import STAGES
 from pipelines.run_local import ARTIFACTS, IMAGES, STORE, artifacts, one_artifact
 from tests.unit.cluster.test_artifacts import Handed
 
+#: The first test waits for the whole run, and for DVC's where that was not made yet.
+pytestmark = pytest.mark.timeout(1800)
+
 SHARDS = 3
 #: Components that a run on simulated galaxies, with no search and a gate that is not passed, has no need of.
 NOT_NEEDED = {"pull_data", "begin_study", "join_study", "finish_study", "promote"}

@@ -10,6 +10,9 @@ from pipelines.run_local import artifacts, one_artifact
 from tests import postgres
 from tests.project import Project
 
+#: The first test waits for the whole run.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
 TRIALS = 3
 EXPERIMENT = "regularised_cnn_raw"
 
@@ -41,7 +44,6 @@ def searched(tmp_path_factory):
     return project.folder / "runs" / "local", values
 
 
-@pytest.mark.slow
 def test_workers_share_the_trials_and_the_best_is_trained(searched):
     folder, values = searched
     found = one_artifact(folder, "finish-study", "found")
@@ -57,6 +59,5 @@ def test_workers_share_the_trials_and_the_best_is_trained(searched):
     assert artifacts(folder, "register", "registration")
 
 
-@pytest.mark.slow
 def test_what_was_not_asked_for_was_not_run(searched):
     assert not artifacts(searched[0], "keep-experiments", "executor_output.json")
