@@ -122,7 +122,8 @@ def test_stability_under_turns_is_the_reports(trained):
     images, labels = images[:8], ["Elliptical" if each >= 0.5 else "Other" for each in p[:8]]
     explainer = GradCam(model, None, 20)
     asked = Galaxies([str(at) for at in range(8)], images, (), labels, [()] * 8)
-    expected = turn_stability(explainer, asked, explainer.explain(images.astype(np.float32), labels))
+    maps = explainer.explain(images.astype(np.float32), labels)
+    expected = turn_stability({"it": explainer}, asked, {"it": maps}, 8)["it"]
     runtime = Runtime(folder, "f32", 1)
     found = [
         heat_map(image, runtime.answer(turned(image), maps=True).maps, label, runtime.facts.preprocess).stability
