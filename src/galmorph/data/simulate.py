@@ -10,6 +10,7 @@ and discs are seen at every inclination, from rounder than most ellipticals to e
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import get_args
 
 import numpy as np
 
@@ -211,7 +212,8 @@ def _between(limits: tuple[float, float], share: float) -> float:
 
 
 def _choose(rng: np.random.Generator, shares: dict[DiscType, float]) -> DiscType:
-    names = tuple(shares)
+    # Not in the order of the mapping: a pipeline hands values on as JSON, which has none.
+    names = tuple(name for name in get_args(DiscType) if name in shares)
     weights = np.array([shares[name] for name in names])
     return names[int(rng.choice(len(names), p=weights / weights.sum()))]
 

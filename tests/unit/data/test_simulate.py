@@ -44,6 +44,13 @@ def test_a_galaxy_depends_on_seed_and_index_alone(simulate, galaxies):
     assert draw_galaxy(1234, other_seed).magnitude != galaxies[1234].magnitude
 
 
+def test_the_order_of_values_does_not_matter(simulate, galaxies):
+    """A pipeline hands them on in any order."""
+    turned = {name: dict(reversed(getattr(simulate, name).items())) for name in ("disc_types", "psf_fwhm", "sky_noise")}
+    same = simulate.model_copy(update=turned)
+    assert [draw_galaxy(index, same) for index in range(200)] == galaxies[:200]
+
+
 def test_no_two_galaxies_are_alike(galaxies):
     assert len(set(values(galaxies, "magnitude"))) == len(galaxies)
 
