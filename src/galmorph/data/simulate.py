@@ -213,7 +213,7 @@ def _between(limits: tuple[float, float], share: float) -> float:
 
 def _choose(rng: np.random.Generator, shares: dict[DiscType, float]) -> DiscType:
     # Not in the order of the mapping: a pipeline hands values on as JSON, which has none.
-    names = tuple(name for name in get_args(DiscType) if name in shares)
+    names: tuple[DiscType, ...] = tuple(name for name in get_args(DiscType) if name in shares)
     weights = np.array([shares[name] for name in names])
     return names[int(rng.choice(len(names), p=weights / weights.sum()))]
 
