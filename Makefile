@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo study test test-core test-tools test-slow lint format lock stack clean
+.PHONY: help setup demo study test test-project test-core test-tools test-slow lint format lock stack clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,13 +50,17 @@ endef
 LOOK := $(subst $(NEWLINE), && ,$(LOOK))
 
 test: setup ## every kind of test, at most 20 minutes on 2 cores
-	$(MAKE) --jobs=2 --keep-going test-core test-tools
+	$(MAKE) --jobs=2 --keep-going test-project test-core test-tools
 
-test-core: setup # a core each: one of the pure parts,
+# Two at a time, the longest first; none waits for what another one makes.
+test-project: setup # those that look at a project whose pipeline has run,
+	pytest -m 'not slow and project' tests/pipeline tests/e2e
+
+test-core: setup # those of the pure parts,
 	pytest -m 'not slow' tests/unit tests/contract
 
-test-tools: setup # and one of the real tools
-	pytest -m 'not slow' tests/pipeline tests/e2e
+test-tools: setup # and the other ones of the real tools
+	pytest -m 'not slow and not project' tests/pipeline tests/e2e
 
 test-slow: setup ## the long ones: kill matrices, scale
 	pytest -m slow

@@ -393,15 +393,6 @@ def test_no_space_left_is_named(server, run, monkeypatch):
         run()
 
 
-@pytest.fixture
-def interruptible():
-    """Ctrl-C raises, also where the tests run in a shell's background, which makes its processes ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_stops_at_once_and_keeps_what_came(tmp_path, server, params):
     server.delay = 0.1
     server.fail("500", ra=130.8, retry_after="30")

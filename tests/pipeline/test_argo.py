@@ -15,7 +15,7 @@ from tests.argo import Controller, load
 from tests.project import REPOSITORY
 
 # A minute and a half of one core, in 18 processes.
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")

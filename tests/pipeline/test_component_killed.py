@@ -18,13 +18,14 @@ EXPERIMENT = "regularised_cnn_raw"
 #: The body of the component, on artifacts as the launcher leaves them; its own epochs, so that there is time to kill.
 SCRIPT = f"""
 import json, sys
+from pathlib import Path
 from kfp import dsl
 import components
 from galmorph.cluster.values import carried
 from galmorph.params import merged, read_values
 
 store = sys.argv[1]
-values = carried(merged(read_values("params.yaml"), {{"train": {{"scratch": {{"epochs": 4}}}}}}))
+values = carried(merged(read_values(Path("params.yaml")), {{"train": {{"scratch": {{"epochs": 4}}}}}}))
 
 def handed(kind, name):
     return kind(name=name, uri=f"{{store}}/{{name}}", metadata=json.load(open(f"{{store}}/{{name}}.json")))
@@ -73,6 +74,7 @@ def pod(finished, store: Path, model: Path, run: str, log: Path) -> subprocess.P
         )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_next_pod_goes_on_and_the_end_is_the_same(finished, store, tmp_path):
     log = tmp_path / "log"
     first = pod(finished, store, tmp_path / "model", "run-1", log)

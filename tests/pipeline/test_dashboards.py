@@ -116,6 +116,7 @@ def started(project, port, *command):
         process.wait(60)
 
 
+@pytest.mark.slow  # a training and a study
 def test_no_panel_of_training_is_empty(tmp_path, repository, project, values):
     ports = free_port(), free_port()
     # For longer than anybody looks.

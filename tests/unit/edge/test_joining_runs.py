@@ -1,8 +1,15 @@
 """Whose MLflow run a stage logs into: that of the environment, before any other."""
 
 import mlflow
+import pytest
 
 from galmorph import tracking
+
+
+@pytest.fixture(autouse=True)
+def _none_chosen(monkeypatch):
+    """A component is a process of its own: no earlier stage has chosen an experiment in it."""
+    monkeypatch.setattr(mlflow.tracking.fluent, "_active_experiment_id", None)
 
 
 def other_run(store) -> str:
