@@ -14,7 +14,9 @@ def finished(tmp_path_factory) -> Project:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs the finished project, so that it is made in one process of several."""
+    """Mark what needs the finished project or the exported model, so that each is made in one process of several."""
     for item in items:
-        if "finished" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.project)
+        for fixture, marker in (("finished", "project"), ("exported_model", "service")):
+            if fixture in getattr(item, "fixturenames", ()):
+                item.add_marker(marker)
+                break

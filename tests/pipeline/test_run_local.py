@@ -66,7 +66,8 @@ def test_predictions_are_those_of_the_dvc_run(folder, finished):
         name = json.loads((evaluation / "metrics.json").read_text())["experiment"]
         here = pd.read_parquet(evaluation / "predictions.parquet")
         there = pd.read_parquet(finished.folder / "evaluation" / name / "predictions.parquet")
-        pd.testing.assert_frame_equal(here, there, check_exact=True)
+        # Sums of threads come in any order; after a few epochs that shows in the sixth place.
+        pd.testing.assert_frame_equal(here, there, rtol=0, atol=1e-4)
         names.append(name)
     assert sorted(names) == ["regularised_cnn_median", "regularised_cnn_raw", "resnet50_finetune_raw"]
 
@@ -123,7 +124,7 @@ def test_what_passes_the_gate_becomes_the_champion(asked, store, tmp_path):
     with pytest.raises(MlflowException, match="alias champion not found"):
         store.get_model_version_by_alias("galmorph", "champion")
     promote(**asked)
-    assert store.get_model_version_by_alias("galmorph", "champion").version == "1"
+    assert str(store.get_model_version_by_alias("galmorph", "champion").version) == "1"
     assert "version 1 is the champion" in (tmp_path / "decision").read_text()
 
 
