@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
+#: With these TensorFlow adds up in the same order each time, so that two trainings can be compared.
+ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 
 
 class Project:
@@ -61,9 +63,9 @@ class Project:
         """Run `galmorph`."""
         return self.run(sys.executable, "-m", "galmorph", *arguments, check=check)
 
-    def dvc(self, *arguments: str, check: bool = True) -> str:
+    def dvc(self, *arguments: str, check: bool = True, **environment: str) -> str:
         """Run `dvc` and return what it printed."""
-        done = self.run(sys.executable, "-m", "dvc", *arguments, check=check)
+        done = self.run(sys.executable, "-m", "dvc", *arguments, check=check, **environment)
         return done.stdout + done.stderr
 
     def commit(self, message: str) -> None:

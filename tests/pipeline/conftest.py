@@ -2,14 +2,14 @@
 
 import pytest
 
-from tests.project import Project
+from tests.project import ONE_THREAD, Project
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Project:
     """A project after `dvc repro`. Tests leave its parameters and results as they were."""
     project = Project(tmp_path_factory.mktemp("project"))
-    project.dvc("repro")
+    project.dvc("repro", **ONE_THREAD)
     return project
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from galmorph.cluster.artifacts import deliver
 from galmorph.cluster.process import CHECKPOINTS, RUN
+from tests.project import ONE_THREAD
 from tests.unit.cluster.test_artifacts import Handed
 
 EXPERIMENT = "regularised_cnn_raw"
@@ -62,8 +63,7 @@ def pod(finished, store: Path, model: Path, run: str, log: Path) -> subprocess.P
         **finished.environment,
         "PYTHONPATH": os.pathsep.join([str(finished.folder / "src"), str(finished.folder)]),
         "MLFLOW_TRACKING_URI": f"sqlite:///{store / 'mlflow.db'}",
-        "TF_NUM_INTRAOP_THREADS": "1",
-        "TF_NUM_INTEROP_THREADS": "1",
+        **ONE_THREAD,
         CHECKPOINTS: str(store / "volume"),
         RUN: run,
     }

@@ -15,6 +15,7 @@ from galmorph.cluster.tools import ask_gate, promote
 from galmorph.cluster.values import carried
 from galmorph.stages import STAGES
 from pipelines.run_local import ARTIFACTS, IMAGES, STORE, artifacts, one_artifact
+from tests.project import ONE_THREAD
 from tests.unit.cluster.test_artifacts import Handed
 
 #: The first test waits for the whole run, and for DVC's where that was not made yet.
@@ -31,7 +32,7 @@ def local(finished):
     folder = finished.folder / "runs" / "local"
     done = finished.run(
         "python", "-m", "pipelines.run_local", "--folder", str(folder), "--shards", str(SHARDS),
-        TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1",
+        **ONE_THREAD,
     )  # fmt: skip
     return folder, done.stdout + done.stderr
 
@@ -66,8 +67,7 @@ def test_predictions_are_those_of_the_dvc_run(folder, finished):
         name = json.loads((evaluation / "metrics.json").read_text())["experiment"]
         here = pd.read_parquet(evaluation / "predictions.parquet")
         there = pd.read_parquet(finished.folder / "evaluation" / name / "predictions.parquet")
-        # Sums of threads come in any order; after a few epochs that shows in the sixth place.
-        pd.testing.assert_frame_equal(here, there, rtol=0, atol=1e-4)
+        pd.testing.assert_frame_equal(here, there, rtol=0, atol=1e-5)
         names.append(name)
     assert sorted(names) == ["regularised_cnn_median", "regularised_cnn_raw", "resnet50_finetune_raw"]
 
