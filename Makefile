@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo study test test-project test-core test-service test-tools test-slow lint format lock stack clean
+.PHONY: help setup demo study test test-project test-core test-tools test-service test-e2e test-slow lint format lock stack clean
 
 help: ## say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,20 +50,23 @@ endef
 LOOK := $(subst $(NEWLINE), && ,$(LOOK))
 
 test: setup ## every kind of test, at most 20 minutes on 2 cores
-	$(MAKE) --jobs=2 --keep-going test-project test-core test-service test-tools
+	$(MAKE) --jobs=2 --keep-going test-project test-core test-tools test-service test-e2e
 
 # Two at a time, the longest first; none waits for what another one makes.
 test-project: setup # those that look at a project whose pipeline has run,
-	pytest -m 'not slow and project' tests/pipeline tests/e2e
+	pytest -m 'not slow and project' tests/pipeline
 
 test-core: setup # those of the pure parts,
 	pytest -m 'not slow' tests/unit tests/contract
 
 test-service: setup # those that ask a model what it answers,
-	pytest -m 'not slow and service' tests/pipeline tests/e2e
+	pytest -m 'not slow and service' tests/pipeline
+
+test-e2e: setup # the whole way,
+	pytest -m 'not slow' tests/e2e
 
 test-tools: setup # and the other ones of the real tools
-	pytest -m 'not slow and not project and not service' tests/pipeline tests/e2e
+	pytest -m 'not slow and not project and not service' tests/pipeline
 
 test-slow: setup ## the long ones: kill matrices, scale
 	pytest -m slow
