@@ -27,8 +27,8 @@ __all__ = ["Answers", "ExportFacts", "Precision", "Runtime", "empty", "load", "s
 log = logging.getLogger(__name__)
 #: How far bfloat16 may move a probability before float32 is the better choice.
 _MAX_ROUNDING = 0.02
-#: Most images of one request to OpenVINO: more are no faster, and need more memory.
-_MOST = 32
+#: Images of one request to OpenVINO. More than the last are no faster, and need more memory.
+_SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 
 
 @dataclass(frozen=True)
@@ -158,8 +158,8 @@ class Runtime:
     def warm_up(self) -> None:
         """Answer black images of every size that `answer` works in: the first of a size takes longer than the next."""
         size = self.facts.preprocess.image_size
-        for power in range(_MOST.bit_length()):
-            self.answer(np.zeros((self._streams << power, size, size, 3), np.uint8), maps=False)
+        for images in _SIZES:
+            self.answer(np.zeros((self._streams * images, size, size, 3), np.uint8), maps=False)
 
     def labels(self, p_elliptical: np.ndarray) -> list[Label]:
         """Return the label of each probability."""
@@ -198,14 +198,18 @@ class Runtime:
     def _outputs(self, images: np.ndarray) -> Iterator[tuple[slice, Any]]:
         """Yield each chunk's place and OpenVINO's tensors, good until the next one; several are computed at a time."""
         running: deque[tuple[slice, Any]] = deque()
+        start = 0
         try:
-            for part in parts(len(images), self._streams):
+            while start < len(images):
                 try:
                     request = self._idle.get(block=not running)
                 except queue.Empty:
                     # Its own again: two callers that each held some and waited for the other's would wait for ever.
                     yield _waited_for(*running[0])
                     _, request = running.popleft()
+                # Where other callers keep the other requests busy, this one has the piece that they would share.
+                part = slice(start, start + piece(len(images) - start, 1 + self._idle.qsize()))
+                start = part.stop
                 running.append((part, request))
                 request.start_async({0: images[part]}, share_inputs=True)
             while running:
@@ -218,30 +222,21 @@ class Runtime:
                 self._idle.put(request)
 
 
-def parts(images: int, streams: int) -> Iterator[slice]:
-    """Cut images into pieces that are computed side by side.
+def piece(images: int, idle: int) -> int:
+    """Return how many of some images the next request to OpenVINO takes.
 
-    Their sizes are powers of two: OpenVINO prepares itself for every new size, which takes a tenth of a second with
-    resnet50, and so meets few.
+    It is one of few numbers: OpenVINO prepares itself for every new one, which takes a tenth of a second with resnet50.
+    Powers of two alone would leave six images as four and two, which together take a sixth longer.
 
     Parameters
     ----------
     images
-        How many there are.
-    streams
-        How many pieces are computed at a time.
-
-    Yields
-    ------
-    slice
-        In order, none missing.
+        That are still to be answered, at least 1.
+    idle
+        Requests that can take some of them now, this one included.
     """
-    most = min(_MOST, _power_of_two(max(1, images // streams)))
-    start = 0
-    while start < images:
-        size = min(most, _power_of_two(images - start))
-        yield slice(start, start + size)
-        start += size
+    most = max(1, images // idle)
+    return max(size for size in _SIZES if size <= most)
 
 
 def _moved(rounded: Any, exact: Any, images: np.ndarray) -> float:
@@ -249,11 +244,6 @@ def _moved(rounded: Any, exact: Any, images: np.ndarray) -> float:
     if not len(images):
         return 0.0
     return float(np.abs(rounded(images)[0] - exact(images)[0]).max())
-
-
-def _power_of_two(number: int) -> int:
-    """Return the largest that is no larger than a positive number."""
-    return 1 << (number.bit_length() - 1)
 
 
 def _waited_for(part: slice, request: Any) -> tuple[slice, Any]:

@@ -19,7 +19,7 @@ from galmorph.params import MedianParams, TvParams
 from galmorph.serving.export import Origin, export
 from galmorph.serving.exported import digests
 from galmorph.serving.graph import chosen_precision
-from galmorph.serving.runtime import Runtime, empty, load, parts
+from galmorph.serving.runtime import Runtime, empty, load, piece
 from galmorph.storage import write_image, write_json
 from tests.convolutional import galaxies, made
 from tests.exporting import exported, facts_of
@@ -119,15 +119,27 @@ class TestAnswer:
         np.testing.assert_array_equal(runtime.answer(images, maps=False).p_elliptical, before)
 
 
-@pytest.mark.parametrize("streams", [1, 2, 16])
-@pytest.mark.parametrize("images", [0, 1, 5, 32, 100, 1000])
-def test_pieces_are_whole_and_of_few_sizes(images, streams):
-    pieces = list(parts(images, streams))
-    assert [number for piece in pieces for number in range(images)[piece]] == list(range(images))
-    sizes = {piece.stop - piece.start for piece in pieces}
-    assert sizes <= {1, 2, 4, 8, 16, 32}
-    # All streams have work where there is enough.
-    assert len(pieces) >= min(images, streams)
+@pytest.mark.parametrize(
+    ("images", "idle", "expected"),
+    [(1, 1, 1), (1, 16, 1), (5, 1, 4), (6, 1, 6), (7, 2, 3), (16, 2, 8), (33, 1, 32), (1000, 1, 32), (1000, 100, 8)],
+)
+def test_pieces_are_of_few_sizes_and_leave_work_for_others(images, idle, expected):
+    assert piece(images, idle) == expected
+
+
+def test_a_lone_caller_has_all_streams_and_two_share_them(runtime):
+    """Many small pieces cost more than a few large ones, so a batch is only cut where somebody idles."""
+    images, _ = galaxies(24, SIDE, 4)
+    streams = runtime._streams
+    sizes = [part.stop - part.start for part, _ in runtime._outputs(images)]
+    assert sizes[0] == piece(24, streams)
+    assert sum(sizes) == 24
+    taken = [runtime._idle.get() for _ in range(streams - 1)]
+    try:
+        assert [part.stop - part.start for part, _ in runtime._outputs(images)] == [24]
+    finally:
+        for request in taken:
+            runtime._idle.put(request)
 
 
 def test_labels(runtime):
