@@ -54,9 +54,10 @@ def evaluate(folder: Path, params: Params, variant: str = "raw") -> None:
     )
     best = {"experiment": EXPERIMENT, "variant": variant, "model_digest": storage.read_json(record)["model_digest"]}
     storage.write_json(folder / "evaluation/best.json", best)
-    storage.write_json(folder / "robustness/metrics.json", {"summary": "Nothing costs anything."})
+    of = {"model_digest": best["model_digest"]}
+    storage.write_json(folder / "robustness/metrics.json", {**of, "summary": "Nothing costs anything."})
     explanations = folder / "explanations" / EXPERIMENT
-    storage.write_json(explanations / "faithfulness.json", {"model_digest": best["model_digest"], **FAITHFULNESS})
+    storage.write_json(explanations / "faithfulness.json", {**of, **FAITHFULNESS})
     storage.write_text(explanations / "report.html", "<p>It looks at the sky.</p>")
 
 

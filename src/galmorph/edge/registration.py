@@ -1,6 +1,7 @@
 """What `galmorph register` reads and logs."""
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,17 +83,19 @@ def register_best(best: dict[str, Any], reports: Reports, params: RegisterStageP
     facts = load_facts(file)
     metrics = read_json(reports.evaluation / "metrics.json")
     faithfulness = _optional(reports.explanation / FAITHFULNESS_FILE)
-    _check_of_model(file, metrics, faithfulness)
+    robustness = _optional(reports.robustness / "metrics.json")
+    digest = digest_file(file)
+    _check_of_model(file, digest, {"evaluate": metrics, "robustness": robustness, "explain": faithfulness})
     predictions = read_table(reports.evaluation / "predictions.parquet")
     splits = read_table(reports.splits)
-    identity, further = _identity(file, facts), _further(reports.card)
+    identity, further = _identity(digest, facts), _further(reports.card)
     card = model_card(
         CardFacts(
             registered=params.register_.model,
             facts=facts.model_dump(mode="json"),
             metrics=metrics,
             complexity=read_json(reports.evaluation / "complexity.json"),
-            robustness=_optional(reports.robustness / "metrics.json"),
+            robustness=robustness,
             faithfulness=faithfulness,
             taught={name: int((splits["split"] == name).sum()) for name in ("train", "validation")},
             tags={"git_commit": identity["git_commit"], **further},
@@ -146,7 +149,7 @@ def _examples(predictions: pd.DataFrame) -> list[str]:
     return surest.groupby("label").tail(_EXAMPLES_A_CLASS)["CATAID"].tolist()
 
 
-def _identity(file: Path, facts: ModelFacts) -> dict[str, str]:
+def _identity(digest: str, facts: ModelFacts) -> dict[str, str]:
     """Tags that say which model it is: with the same ones no second version is made."""
     return {
         "experiment": facts.experiment,
@@ -155,25 +158,20 @@ def _identity(file: Path, facts: ModelFacts) -> dict[str, str]:
         "positive_class": POSITIVE,
         "data_digest": facts.data_digest,
         "params_digest": facts.params_digest,
-        "model_digest": digest_file(file),
+        "model_digest": digest,
         "git_commit": facts.git_commit or "unknown",
     }
 
 
-def _check_of_model(file: Path, metrics: dict[str, Any], faithfulness: dict[str, Any] | None) -> None:
-    """Refuse scores and explanations of another model: a card would show them as this one's."""
-    digest = digest_file(file)
-    if metrics["model_digest"] != digest:
-        raise InputError(
-            f"{file}: is not the model whose scores are in metrics.json ({metrics['model_digest'][:12]}). Evaluate it "
-            f"again: galmorph evaluate {metrics['experiment']} (or `dvc repro`). Received: {digest[:12]}"
-        )
-    explained = digest if faithfulness is None else faithfulness.get("model_digest", "none named")
-    if explained != digest:
-        raise InputError(
-            f"{file}: is not the model whose explanations are in {FAITHFULNESS_FILE} ({explained[:12]}). Explain it "
-            f"again: galmorph explain (or `dvc repro`). Received: {digest[:12]}"
-        )
+def _check_of_model(file: Path, digest: str, reports: Mapping[str, dict[str, Any] | None]) -> None:
+    """Refuse what was found of another model: a card would show it as this one's. A stage's report may be missing."""
+    for stage, report in reports.items():
+        found = digest if report is None else str(report.get("model_digest", "none named"))
+        if found != digest:
+            raise InputError(
+                f"{file}: is not the model that `{stage}` looked at ({found[:12]}). Run that stage again, or `dvc "
+                f"repro`. Received: {digest[:12]}"
+            )
 
 
 def _further(card: Path) -> dict[str, str]:

@@ -24,7 +24,7 @@ from galmorph.explain.embedding import png
 from galmorph.models.predict import predict_logits
 from galmorph.models.saved import ModelFacts, load_model
 from galmorph.params import RobustnessParams
-from galmorph.storage import write_bytes, write_json, write_table
+from galmorph.storage import digest_file, write_bytes, write_json, write_table
 
 #: Prepared images held at a time.
 _BYTES = 256 << 20
@@ -75,7 +75,10 @@ def measure_robustness(
     label = galaxies["label"].to_numpy(str)
     right = classes_of(p) == label[:, None]
     curves = robustness_curves(asked, right[:, 1:], right[:, 0], params)
-    record = {**_about(facts, scored_split), **robustness_record(curves, right[:, 0], label, params)}
+    record = {
+        **_about(facts, model_folder / MODEL_FILE, scored_split),
+        **robustness_record(curves, right[:, 0], label, params),
+    }
     write_table(folder / "curves.csv", curves)
     title = f"{facts.experiment}, {scored_split}"
     write_bytes(folder / "curves.png", png(robustness_figure(curves, record, params.flat_zoom, title)))
@@ -105,12 +108,13 @@ def _check_undegraded(p: np.ndarray, galaxies: pd.DataFrame, file: Path) -> None
         )
 
 
-def _about(facts: ModelFacts, split: str) -> dict[str, Any]:
+def _about(facts: ModelFacts, file: Path, split: str) -> dict[str, Any]:
     return {
         "experiment": facts.experiment,
         "architecture": facts.architecture,
         "variant": facts.variant,
         "data_digest": facts.data_digest,
+        "model_digest": digest_file(file),
         "scored_split": split,
     }
 

@@ -160,7 +160,8 @@ def _problem(model: type[Section], detail: Any) -> str:
     location = detail["loc"]
     name = ".".join(str(part) for part in location) or "values"
     if detail["type"] == "extra_forbidden":
-        return f"{name}: unknown key. Known here: {', '.join(_known_keys(model, location[:-1]))}"
+        known = ", ".join(_known_keys(model, location[:-1]))
+        return f"{name}: unknown key. Known here: {known}. Received: {location[-1]}"
     if detail["type"] == "missing":
         return f"{name}: missing key"
     return f"{name}: {detail['msg']}. Received: {detail['input']!r:.80}"

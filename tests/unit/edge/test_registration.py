@@ -85,7 +85,8 @@ class TestVersion:
         assert "denoising (median), cropping and resizing are its own" in card
 
     def test_a_second_time_makes_no_second_version_and_keeps_its_run(self, folder, version, params):
-        storage.write_json(folder / "robustness/metrics.json", {"summary": "Something costs something."})
+        found = {"summary": "Something costs something.", "model_digest": version.tags["model_digest"]}
+        storage.write_json(folder / "robustness/metrics.json", found)
         made = registered.register(folder, params)
         assert made["version"] == int(version.version)
         assert made["run_id"] == version.run_id
@@ -116,26 +117,26 @@ class TestVersion:
         finally:
             path.write_bytes(before)
 
-    def test_scores_of_another_model_are_refused(self, folder, params):
-        path = folder / "evaluation" / EXPERIMENT / "metrics.json"
-        before = path.read_bytes()
-        storage.write_json(path, {**json.loads(before), "model_digest": "0" * 64})
+    @pytest.mark.parametrize(
+        ("report", "stage"),
+        [
+            (f"evaluation/{EXPERIMENT}/metrics.json", "evaluate"),
+            ("robustness/metrics.json", "robustness"),
+            (f"explanations/{EXPERIMENT}/faithfulness.json", "explain"),
+        ],
+    )
+    @pytest.mark.parametrize("digest", ["0" * 64, None])
+    def test_what_was_found_of_another_model_is_refused(self, folder, params, report, stage, digest):
+        path = folder / report
+        before = path.read_bytes() if path.exists() else None
+        found = {key: value for key, value in json.loads(before or b"{}").items() if key != "model_digest"}
+        storage.write_json(path, found if digest is None else {**found, "model_digest": digest})
+        named = "none named" if digest is None else "0" * 12
         try:
-            with pytest.raises(InputError, match=r"is not the model whose scores .*000000000000.*Evaluate it again"):
+            with pytest.raises(InputError, match=rf"is not the model that `{stage}` looked at \({named}\)\. Run that"):
                 registered.register(folder, params)
         finally:
-            path.write_bytes(before)
-
-    @pytest.mark.parametrize(("of", "named"), [({"model_digest": "0" * 64}, "0" * 12), ({}, "none named")])
-    def test_explanations_of_another_model_are_refused(self, folder, params, of, named):
-        path = folder / "explanations" / EXPERIMENT / "faithfulness.json"
-        before = path.read_bytes()
-        storage.write_json(path, {**registered.FAITHFULNESS, **of})
-        try:
-            with pytest.raises(InputError, match=rf"is not the model whose explanations .*\({named}\).*Explain it"):
-                registered.register(folder, params)
-        finally:
-            path.write_bytes(before)
+            path.unlink() if before is None else path.write_bytes(before)
 
 
 class TestAnswers:

@@ -57,6 +57,7 @@ def test_a_model_that_reads_brightness_stands_turning_and_not_dimming(tmp_path, 
     evaluated(folder, variant)
     found = robustness(folder, robustness_params)
     assert (found["experiment"], found["scored_split"], found["n"]) == (EXPERIMENT, "test", 24)
+    assert found["model_digest"] == storage.digest_file(folder / "models" / EXPERIMENT / "model.keras")
     assert found["undegraded"]["accuracy"]["value"] == 1
     assert found["rotation"]["90"]["difference"]["value"] == 0
     assert found["jpeg"]["90"]["accuracy"]["value"] == 1
