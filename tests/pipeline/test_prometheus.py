@@ -43,6 +43,22 @@ def test_every_alert_says_what_to_do_and_is_tested(repository):
     assert all({"summary", "action", "runbook_url"} == set(alert["annotations"]) for alert in alerts)
 
 
+def test_every_record_is_asked_for_in_a_test_or_by_another_rule(repository):
+    from ruamel.yaml import YAML
+
+    read = YAML(typ="safe").load
+    rules = [
+        rule
+        for name in ("recording.yml", "alerts.yml")
+        for group in read(repository / FOLDER / name)["groups"]
+        for rule in group["rules"]
+    ]
+    tests = read(repository / FOLDER / "rules_test.yml")["tests"]
+    asked = [rule["expr"] for rule in rules] + [c["expr"] for test in tests for c in test.get("promql_expr_test", [])]
+    names = set(re.findall(r"\bgalmorph:[\w:]+", "\n".join(asked)))
+    assert {rule["record"] for rule in rules if "record" in rule} == names
+
+
 def test_every_metric_that_a_rule_reads_is_one_of_the_service(repository):
     from galmorph.serving.monitoring import Monitor
 
