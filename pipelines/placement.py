@@ -10,6 +10,7 @@ from pipelines import settings
 #: Keys of the ConfigMap and the Secrets; each becomes the environment variable of that name.
 _TRACKING_KEYS = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME")
 _TRACKING_SECRETS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+_METRICS_PORT = "GALMORPH_METRICS_PORT"
 _DATA_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL")
 
 
@@ -43,6 +44,15 @@ def going_on(task: dsl.PipelineTask, claim: Any) -> dsl.PipelineTask:
     kubernetes.mount_pvc(task, claim, settings.CHECKPOINTS_MOUNT)
     task.set_env_variable(CHECKPOINTS, settings.CHECKPOINTS_MOUNT)
     return kubernetes.use_field_path_as_env(task, RUN, "metadata.labels['pipeline/runid']")
+
+
+def watched(task: dsl.PipelineTask) -> dsl.PipelineTask:
+    """Let Prometheus watch a training: its pod's label says at which port, to the process as to infra/k8s's monitor.
+
+    The local runner, which gives its processes no labels, opens no port.
+    """
+    kubernetes.add_pod_label(task, settings.METRICS_LABEL, settings.METRICS_PORT)
+    return kubernetes.use_field_path_as_env(task, _METRICS_PORT, f"metadata.labels['{settings.METRICS_LABEL}']")
 
 
 def tracked(task: dsl.PipelineTask, config: Any, secret: Any) -> dsl.PipelineTask:

@@ -42,6 +42,9 @@ CPU, MEMORY = "2", "6Gi"
 TRAIN_CPU, TRAIN_MEMORY = "4", "16Gi"
 GPU_TYPE, GPU_COUNT = "nvidia.com/gpu", "0"
 
+#: Where a pod that trains shows its metrics, and the label of the pod that says so to Prometheus.
+METRICS_PORT, METRICS_LABEL = "9108", "galmorph/metrics-port"
+
 #: A pod that was taken away or failed is started again, after a pause that doubles.
 RETRIES, BACKOFF, BACKOFF_FACTOR, LONGEST_BACKOFF = 3, "60s", 2.0, "900s"
 #: Seconds after which a pod is stopped: it hangs.

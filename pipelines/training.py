@@ -10,7 +10,7 @@ import components as do
 from galmorph.params import DenoiseParams
 from pipelines import settings
 from pipelines.declared import CHECKPOINTS, MODEL_PLACEMENT, PLACEMENT, TRACKING, Parameter, pipeline, sections
-from pipelines.placement import afresh, going_on, on_gpu, placed, pulling, searching, tracked
+from pipelines.placement import afresh, going_on, on_gpu, placed, pulling, searching, tracked, watched
 
 _VARIANTS = list(DenoiseParams.model_fields)
 _SECTIONS = sections(settings.stage_defaults())
@@ -84,7 +84,7 @@ def _denoise(given: SimpleNamespace, raw: Any, manifest: Any, card: Any) -> Any:
 
 def _search(given: SimpleNamespace, values: Any, data: dict[str, Any]) -> Any:
     def searched(task: dsl.PipelineTask) -> dsl.PipelineTask:
-        return afresh(searching(_large(task, given), given.database_secret))
+        return watched(afresh(searching(_large(task, given), given.database_secret)))
 
     with dsl.If(given.search == True, name="search"):  # noqa: E712 - a comparison that Kubeflow makes
         begun = searched(do.begin_study(values=values, workers=given.workers, **data))
@@ -110,7 +110,7 @@ def _experiments(
             variant=row.variant,
             **images,
         )
-        going_on(_large(trained, given), given.checkpoints)
+        watched(going_on(_large(trained, given), given.checkpoints))
         evaluated = do.evaluate(
             model=trained.outputs["model"],
             splits=splits,

@@ -217,6 +217,17 @@ class TestSafety:
         assert container["resources"]["limits"] == {"nvidia.com/gpu": "{{workflow.parameters.gpus}}"}
         assert [name for name, step in steps.items() if "podSpecPatch" in step] == ["train"]
 
+    def test_training_alone_shows_its_metrics_at_the_port_that_its_label_names(self, steps):
+        from galmorph.edge.training_metrics import PORT
+        from pipelines import settings
+
+        labels = {name: step.get("metadata", {}).get("labels", {}) for name, step in steps.items()}
+        assert {name: found for name, found in labels.items() if settings.METRICS_LABEL in found} == {
+            "train": {settings.METRICS_LABEL: settings.METRICS_PORT}
+        }
+        (asked,) = [one for one in steps["train"]["container"]["env"] if one["name"] == PORT]
+        assert asked["valueFrom"] == {"fieldRef": {"fieldPath": f"metadata.labels['{settings.METRICS_LABEL}']"}}
+
     def test_secrets_are_named_and_not_written(self, steps, namespace):
         for step in steps.values():
             for variable in step.get("container", {}).get("env", []):

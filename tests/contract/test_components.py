@@ -10,8 +10,10 @@ import yaml
 
 import components
 from galmorph import params as p
+from galmorph.edge.training_metrics import PORT
 from galmorph.params import Params
 from galmorph.stages import STAGES
+from pipelines import settings
 from pipelines.compile import FOLDER, PIPELINES, compiled
 
 #: Artifacts that show something of a stage's results, beside its outputs.
@@ -184,6 +186,23 @@ def test_training_and_explaining_go_on_after_their_pod_was_taken_away(pipeline):
     for name in long:
         assert "/checkpoints" in [mount["mountPath"] for mount in placed[f"exec-{name}"]["pvcMount"]]
         assert placed[f"exec-{name}"]["fieldPathAsEnv"][0]["fieldPath"] == "metadata.labels['pipeline/runid']"
+
+
+def test_what_trains_shows_its_metrics_at_the_port_that_its_label_names(pipeline):
+    _, platform = yaml.safe_load_all(pipeline[1])
+    placed = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    watched = {
+        label.removeprefix("exec-")
+        for label, pod in placed.items()
+        if {"name": PORT, "fieldPath": f"metadata.labels['{settings.METRICS_LABEL}']"} in pod.get("fieldPathAsEnv", [])
+    }
+    trains = {"train", "begin-study", "join-study", "finish-study"} if pipeline[0] != "prediction" else set()
+    assert watched == trains
+    for name in watched:
+        assert placed[f"exec-{name}"]["podMetadata"]["labels"] == {settings.METRICS_LABEL: settings.METRICS_PORT}
+        # A value would open the port of a machine where the local runner trains, too.
+        variables = executors(pipeline[1])[f"exec-{name}"]["container"].get("env", [])
+        assert PORT not in [variable["name"] for variable in variables]
 
 
 def test_every_denoiser_is_in_the_loop():

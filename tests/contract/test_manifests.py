@@ -13,8 +13,8 @@ from tests.manifests import FOLDER, OVERLAYS, allowed, build, built, of, one, po
 #: Kinds that operators bring: nothing here has their schemas, so their own tests look at them below.
 BROUGHT = {
     "dev": set(),
-    "prod": {"PrometheusRule", "ServiceMonitor"},
-    "kserve": {"InferenceService", "PrometheusRule", "ServiceMonitor"},
+    "prod": {"PodMonitor", "PrometheusRule", "ServiceMonitor"},
+    "kserve": {"InferenceService", "PodMonitor", "PrometheusRule", "ServiceMonitor"},
 }
 SECRET = re.compile(r"PASSWORD|SECRET|ACCESS_KEY|TOKEN")
 PINNED = re.compile(r"[a-z0-9./-]+(:\d+\.[0-9a-z.-]+|@sha256:[0-9a-f]{64})")

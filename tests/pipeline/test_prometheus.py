@@ -1,5 +1,6 @@
 """The rules of infra/prometheus, by promtool, and by a real Prometheus that scrapes a real service."""
 
+import json
 import re
 import subprocess
 import time
@@ -67,6 +68,38 @@ def test_every_metric_that_a_rule_reads_is_one_of_the_service(repository):
     read = {re.sub("_(total|bucket|sum|count)$", "", name) for name in re.findall(r"\bgalmorph_\w+", rules)}
     assert read <= exposed
     assert len(read) > 8
+
+
+def test_each_pod_that_trains_is_asked_once_at_the_port_that_its_label_names(repository, tmp_path):
+    """The relabelling of the PodMonitor, by Prometheus itself, on what Kubernetes tells of a pod's containers."""
+    from ruamel.yaml import YAML
+
+    from pipelines import settings
+
+    yaml = YAML(typ="safe")
+    found = yaml.load_all(repository / "infra/k8s/components/monitoring/monitor.yaml")
+    (monitor,) = (document["spec"] for document in found if document["kind"] == "PodMonitor")
+    assert monitor["selector"]["matchExpressions"] == [{"key": settings.METRICS_LABEL, "operator": "Exists"}]
+    (endpoint,) = monitor["podMetricsEndpoints"]
+    label = re.sub(r"\W", "_", settings.METRICS_LABEL)
+    told = {"__meta_kubernetes_pod_ip": "10.1.2.3", f"__meta_kubernetes_pod_label_{label}": settings.METRICS_PORT}
+    targets = [
+        {"targets": [address], "labels": {**told, "__meta_kubernetes_pod_container_name": container}}
+        for container, address in {"main": "10.1.2.3", "wait": "10.1.2.3:2746"}.items()
+    ]
+    relabelled = [
+        {re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", key): value for key, value in step.items()}
+        for step in endpoint["relabelings"]
+    ]
+    job = {"job_name": "training", "static_configs": targets, "relabel_configs": relabelled}
+    yaml.dump({"scrape_configs": [job]}, tmp_path / "prometheus.yml")
+    done = subprocess.run(
+        [binary("promtool"), "check", "service-discovery", "prometheus.yml", "training"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    kept = [target["labels"]["instance"] for target in json.loads(done.stdout) if target["labels"]]
+    assert kept == [f"10.1.2.3:{settings.METRICS_PORT}"]
 
 
 @pytest.fixture
