@@ -209,6 +209,11 @@ class TestSafety:
         assert cron["spec"]["concurrencyPolicy"] == "Forbid"
         assert cron["spec"]["workflowSpec"] == {"workflowTemplateRef": {"name": template["metadata"]["name"]}}
 
+    def test_a_step_that_fails_says_why_on_argos_page(self, steps):
+        """Argo takes over the container's termination message; without this policy there is none but the exit code."""
+        policies = {step["container"].get("terminationMessagePolicy") for step in steps.values() if "container" in step}
+        assert policies == {"FallbackToLogsOnError"}
+
     def test_training_gets_gpus_by_a_parameter(self, template, steps):
         assert {"name": "gpus", "value": "0"} in template["spec"]["arguments"]["parameters"]
         patch = json.loads(steps["train"]["podSpecPatch"])
