@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,13 @@ from mlflow.server.security_utils import HEALTH_ENDPOINTS
 from ruamel.yaml import YAML
 
 from galmorph.cli import parser
+from galmorph.edge.backup import DUMPS
 from galmorph.params import ServiceParams, checked
 from galmorph.serving.app import create_app
 from galmorph.tools.serve import service_values
 from galmorph.tools.values import given_values
 from infra.k8s.generate import generated
-from tests.manifests import OVERLAYS, build, of, one, pods, selected
+from tests.manifests import OVERLAYS, build, kubectl, of, one, pods, selected
 
 #: What `kubectl apply` keeps of an object in an annotation must fit there.
 ANNOTATIONS = 256 * 1024
@@ -163,7 +165,7 @@ def test_mlflow_understands_its_command(documents):
 
 def test_the_backup_copies_what_was_dumped_before_to_where_it_stays():
     documents = build("prod")
-    (pod,) = (pod for pod in pods(documents) if pod.kind == "CronJob")
+    (pod,) = (pod for pod in pods(documents) if pod.name == "backup")
     settings = one(documents, "ConfigMap", "mlflow-settings")["data"]
     (dump,), (copy,) = pod.spec["initContainers"], pod.spec["containers"]
     program, *arguments = [expanded(each, settings) for each in [*copy["command"], *copy["args"]]]
@@ -177,6 +179,44 @@ def test_the_backup_copies_what_was_dumped_before_to_where_it_stays():
     assert folders[0][str(options.dumps)] == folders[1][str(options.dumps)]
     (kept,) = (v for v in pod.spec["volumes"] if v["name"] == folders[1][options.backups])
     assert "persistentVolumeClaim" in kept
+
+
+def test_a_backup_comes_back_by_the_commands_that_the_documentation_gives(repository):
+    documents = build("prod")
+    made, settings = one(documents, "CronJob", "restore"), one(documents, "ConfigMap", "mlflow-settings")["data"]
+    assert made["spec"]["suspend"] is True
+    text = (repository / "docs/operations.md").read_text()
+    (command, name) = re.search(r"kubectl (set env --local -f - BACKUP=(\S+) -o yaml)", text).groups()
+    assert "kubectl create job restore --from=cronjob/restore --dry-run=client -o yaml |" in text
+    # What `create job --from` makes of it needs a cluster; it is the same pod.
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "restore"},
+        "spec": made["spec"]["jobTemplate"]["spec"],
+    }
+    done = subprocess.run(
+        [kubectl(), *command.split()], input=json.dumps(job), capture_output=True, text=True, check=True
+    )
+    (pod,) = pods([YAML(typ="safe").load(done.stdout)])
+    # First the artifacts, then the database.
+    copy, load = pod.containers()
+    program, *arguments = [expanded(each, {**settings, "BACKUP": name}) for each in [*copy["command"], *copy["args"]]]
+    assert program == "galmorph"
+    options = parser().parse_args(arguments)
+    assert (options.artifacts, options.artifacts_only) == (settings["MLFLOW_ARTIFACTS_DESTINATION"], True)
+    (said,) = (variable["value"] for variable in load["env"] if variable["name"] == "BACKUP")
+    target, dumped = (expanded(each, {**settings, "BACKUP": said}) for each in load["args"][-2:])
+    assert target == f"--dbname={settings['PGDATABASE']}"
+    assert Path(dumped) == options.backup / DUMPS / f"{settings['PGDATABASE']}.dump"
+    (backup,) = (pod for pod in pods(documents) if pod.name == "backup")
+    (kept,) = (volume for volume in backup.spec["volumes"] if "persistentVolumeClaim" in volume)
+    for container in (copy, load):
+        (mount,) = (each for each in container["volumeMounts"] if options.backup.parent == Path(each["mountPath"]))
+        assert kept in [volume for volume in pod.spec["volumes"] if volume["name"] == mount["name"]]
+    # By the same label both may reach the stores; by the same images both understand what lies there.
+    assert pod.labels["galmorph/stores"] == backup.labels["galmorph/stores"]
+    assert {each["image"] for each in pod.containers()} == {each["image"] for each in backup.containers()}
 
 
 def expanded(text, settings):

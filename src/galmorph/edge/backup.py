@@ -135,7 +135,11 @@ def checked(folder: Path) -> dict[str, Any]:
         Naming the first file that is missing or another.
     """
     if not (folder / RECORD).is_file():
-        raise BackupError(f"{folder}: no backup, for it has no {RECORD}. Name one of its folders. Received: {folder}")
+        there = [str(path) for path in (*_all(folder), *_all(folder.parent))]
+        raise BackupError(
+            f"{folder}: no backup, for it has no {RECORD}. Name one that is there: {', '.join(there) or 'none is'}. "
+            f"Received: {folder}"
+        )
     record = read_json(folder / RECORD)
     expected = {f"{DUMPS}/{name}.dump": digest for name, digest in record["databases"].items()}
     expected |= {f"{ARTIFACTS}/{path}": facts["sha256"] for path, facts in record["artifacts"].items()}

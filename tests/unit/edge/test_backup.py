@@ -148,6 +148,13 @@ def test_a_folder_that_is_no_backup_is_refused(tmp_path):
         checked(tmp_path)
 
 
+@pytest.mark.parametrize("named", ["backups", "backups/none-was-named"])
+def test_who_names_no_backup_is_told_which_there_are(store, dumps, tmp_path, stamps, named):
+    made = [backup(store, tmp_path / "backups", dumps=dumps) for _ in range(2)]
+    with pytest.raises(BackupError, match=f"Name one that is there: {made[0]}, {made[1]}. Received: "):
+        checked(tmp_path / named)
+
+
 def test_an_artifact_that_goes_meanwhile_stops_the_backup(store, tmp_path):
     with pytest.raises(BackupError, match="was removed while the backup was made"):
         store.get("1/gone", tmp_path / "here")
