@@ -50,6 +50,18 @@ def test_each_is_valid_for_the_version_that_the_namespace_names(overlay, documen
     assert unknown == BROUGHT[overlay]
 
 
+@pytest.mark.parametrize("overlay", [name for name in OVERLAYS if name != "dev"], indirect=True)
+def test_what_prometheus_operator_reads_is_what_its_schemas_know(overlay, documents):
+    schemas = pytest.importorskip(
+        "cloudcoil.models.prometheus_operator.v1", reason="the operator's schemas are not installed: run make setup"
+    )
+    for kind in BROUGHT[overlay] - {"InferenceService"}:
+        (document,) = of(documents, kind)
+        known = getattr(schemas, kind).model_validate(document)
+        # What a schema does not know is no error, but lost.
+        assert known.model_dump(mode="json", by_alias=True, exclude_unset=True) == document
+
+
 def test_everything_is_in_the_one_namespace(documents):
     assert {
         document["metadata"].get("namespace") for document in documents if document["kind"] != "Namespace"
