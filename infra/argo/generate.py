@@ -4,7 +4,6 @@ Every path of the table is a key in the bucket, below that of the run, and the s
 step: whoever reads a folder gets all that was written into it, by as many steps as there were.
 """
 
-import io
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from galmorph.params import merged
 from galmorph.stage import Stage
 from galmorph.stages import STAGES
 from infra.argo.wiring import dependencies, handed_in, placeholders_of
+from infra.yaml_text import yaml_text
 
 HERE = Path(__file__).parent
 #: The working folder of a step, and where it finds the values.
@@ -33,8 +33,8 @@ def generated(folder: Path = HERE) -> dict[str, str]:
     """Return every generated file, by its name, with the text that it must have."""
     template, cron = YAML(typ="safe").load_all(folder / "pattern.yaml")
     return {
-        "workflow-template.yaml": _text(_manifest(argo.WorkflowTemplate, _filled(template))),
-        "cron-workflow.yaml": _text(_manifest(argo.CronWorkflow, cron)),
+        "workflow-template.yaml": yaml_text(_manifest(argo.WorkflowTemplate, _filled(template)), _HEADER),
+        "cron-workflow.yaml": yaml_text(_manifest(argo.CronWorkflow, cron), _HEADER),
     }
 
 
@@ -157,17 +157,6 @@ def _plain(model: Any) -> dict[str, Any]:
     if found.get("container", {}).get("image") == "":
         del found["container"]["image"]
     return found
-
-
-def _text(content: Mapping[str, Any]) -> str:
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = False
-    yaml.width = 1000
-    yaml.representer.ignore_aliases = lambda _: True
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    out = io.StringIO()
-    yaml.dump(content, out)
-    return _HEADER + out.getvalue()
 
 
 if __name__ == "__main__":

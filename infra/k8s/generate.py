@@ -4,12 +4,13 @@ Kustomize reads no file above its own folder and makes no manifest of another fo
 beside the manifests, and compared with their sources in a test.
 """
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+
+from infra.yaml_text import yaml_text
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _HERE = Path("infra/k8s")
@@ -46,8 +47,10 @@ def generated(repository: Path = REPOSITORY) -> dict[Path, str]:
     params = served_values(_read(repository / "params.yaml"))
     rule = prometheus_rule([group for path in _RULES for group in _read(repository / path)["groups"]])
     return {
-        _HERE / "base/generated/params.yaml": _text(params, "params.yaml"),
-        _HERE / "components/monitoring/generated/rules.yaml": _text(rule, " and ".join(_RULES)),
+        _HERE / "base/generated/params.yaml": yaml_text(params, _HEADER.format(sources="params.yaml")),
+        _HERE / "components/monitoring/generated/rules.yaml": yaml_text(
+            rule, _HEADER.format(sources=" and ".join(_RULES))
+        ),
     }
 
 
@@ -61,16 +64,6 @@ def main() -> None:
 
 def _read(path: Path) -> Any:
     return YAML(typ="safe").load(path)
-
-
-def _text(content: Mapping[str, Any], sources: str) -> str:
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = False
-    yaml.width = 1000  # Prometheus's expressions stay on their lines
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    out = io.StringIO()
-    yaml.dump(content, out)
-    return _HEADER.format(sources=sources) + out.getvalue()
 
 
 if __name__ == "__main__":
