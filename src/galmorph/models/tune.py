@@ -53,8 +53,44 @@ def is_used(key: str, params: TrainStageParams) -> bool:
 
 
 def used_space(space: Mapping[str, Search], params: TrainStageParams) -> dict[str, Search]:
-    """Return the part of a space that has an effect on an experiment, in its order."""
-    return {key: search for key, search in space.items() if is_used(key, params)}
+    """Return the part of a space that has an effect on an experiment, in its order.
+
+    Numbers become of the kind that the key takes, whole or not: YAML tells 0 from 0.0, JSON and those who write spaces
+    do not always.
+    """
+    values = params.model_dump()
+    return {key: _of_kind(search, _at(values, key)) for key, search in space.items() if is_used(key, params)}
+
+
+def _at(values: Any, key: str) -> Any:
+    """Return the value at a dotted key, None where there is none."""
+    for part in key.split("."):
+        values = values.get(part) if isinstance(values, Mapping) else None
+    return values
+
+
+def _of_kind(search: Search, value: Any) -> Search:
+    """Write a search's numbers as integers where its key's value is one, and as floating point where that is."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return search
+    numbers = search.model_dump()
+    given = [number for each in numbers.values() for number in (each if isinstance(each, tuple) else (each,))]
+    if isinstance(value, int) and not all(float(number).is_integer() for number in given if _is_number(number)):
+        return search  # some of it is no value that the key takes, which the trial then says
+
+    def changed(each: Any) -> Any:
+        return type(value)(each) if _is_number(each) else each
+
+    return type(search).model_validate(
+        {
+            name: tuple(map(changed, each)) if isinstance(each, tuple) else changed(each)
+            for name, each in numbers.items()
+        }
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def distribution(search: Search) -> BaseDistribution:

@@ -12,7 +12,7 @@ _KEYS = frozenset({"low", "high", "log", "step", "choices"})
 
 
 class Range(Section):
-    """Any number from `low` to `high`; with `log` its logarithm is uniform. Whole numbers where both are."""
+    """Any number from `low` to `high`; with `log` its logarithm is uniform. Whole numbers where the key takes them."""
 
     low: int | float
     high: int | float
@@ -28,7 +28,7 @@ class Range(Section):
 
 
 class Steps(Section):
-    """`low`, `low + step`, ... `high`. Whole numbers where all three are."""
+    """`low`, `low + step`, ... `high`. Whole numbers where the key takes them."""
 
     low: int | float
     high: int | float

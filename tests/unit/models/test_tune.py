@@ -93,6 +93,32 @@ def test_the_default_space_suits_every_architecture(values, params):
         assert tune.used_space(params.tune.space, tune.trial_params(given, "row", {}, ""))
 
 
+@pytest.mark.parametrize("number", [int, float])
+def test_numbers_are_of_the_kind_that_the_key_takes(study, number):
+    """JSON, as Kubeflow Pipelines carries it, knows one kind of number; a rate from 0 to 1 is not two values."""
+    space = {
+        "train.cnn.dense_units": Range(low=number(64), high=number(512), log=True),
+        "train.batch_size": Choices(choices=(number(16), number(32))),
+        "train.cnn.head_dropout": Range(low=number(0), high=number(1), log=False),
+        "train.scratch.warmup": Steps(low=number(0), high=number(4), step=number(2)),
+        "experiment.variant": Choices(choices=("raw", "tv")),
+    }
+    found = {key: tune.distribution(search) for key, search in tune.used_space(space, own(study)).items()}
+    assert found == {
+        "train.cnn.dense_units": IntDistribution(64, 512, log=True),
+        "train.batch_size": CategoricalDistribution((16, 32)),
+        "train.cnn.head_dropout": FloatDistribution(0.0, 1.0),
+        "train.scratch.warmup": IntDistribution(0, 4, step=2),
+        "experiment.variant": CategoricalDistribution(("raw", "tv")),
+    }
+    assert [type(choice) for choice in found["train.batch_size"].choices] == [int, int]
+
+
+def test_a_part_of_a_whole_number_is_left_for_the_trial_to_refuse(study):
+    space = {"train.batch_size": Choices(choices=(16, 24.5))}
+    assert tune.used_space(space, own(study)) == space
+
+
 def test_what_an_experiment_does_not_use_is_not_searched(study):
     keys = [
         RATE, "train.frozen.learning_rate", "train.finetune.unfrozen", "train.cnn.dense_units", "train.vit.dropout",
