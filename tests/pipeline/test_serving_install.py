@@ -121,7 +121,7 @@ def test_it_answers_from_a_server(python, model, server, tmp_path, monkeypatch):
     version = client.create_model_version("galmorph", run.info.artifact_uri, run_id=run.info.run_id)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("galmorph.edge.exporting.MlflowClient", lambda: client)
-        export_version(version, file, None, tmp_path, tmp_path, None, ())
+        export_version(version, file, None, tmp_path, tmp_path, None, (), ())
     client.set_registered_model_alias("galmorph", "champion", version.version)
     name, found, _, _ = ask(python, tmp_path, "models:/galmorph@champion", MLFLOW_TRACKING_URI=server)
     assert name == "galmorph/1"

@@ -13,7 +13,7 @@ from galmorph import __version__
 from galmorph.errors import TrackingError
 from galmorph.models.saved import load_model
 from galmorph.serving.export import Origin, export
-from galmorph.serving.exported import CARD, DIGESTS, EXAMPLES, REFERENCE, REPORT
+from galmorph.serving.exported import CARD, DIGESTS, EXAMPLES, PROBES, REFERENCE, REPORT
 from galmorph.serving.source import EXPORT_DIGEST_TAG, EXPORT_TAG
 from galmorph.storage import digest_file, fingerprint, write_bytes, write_text
 
@@ -31,6 +31,7 @@ def export_version(
     explanation: Path,
     card: str | None,
     examples: Sequence[Path],
+    probes: Sequence[Path],
 ) -> dict[str, str]:
     """Export a registered model, once, into its run's artifacts.
 
@@ -52,6 +53,8 @@ def export_version(
         The model card, Markdown; None: there is none.
     examples
         PNG files of a few raw cutouts that may be shown.
+    probes
+        PNG files of a few whose answers are the least sure: a runtime tries on them what a lower precision does.
 
     Returns
     -------
@@ -66,7 +69,8 @@ def export_version(
         When MLflow refuses.
     """
     with tempfile.TemporaryDirectory(prefix="galmorph-export-") as temporary:
-        beside = _shown(Path(temporary) / "shown", evaluation, explanation, card, examples)
+        cutouts = {EXAMPLES: examples, PROBES: probes}
+        beside = _beside(Path(temporary) / "beside", evaluation, explanation, card, cutouts)
         made_of = fingerprint(
             __version__, digest_file(file), layer, {name: _digest(path) for name, path in sorted(beside.items())}
         )
@@ -99,23 +103,24 @@ def _logged(version: ModelVersion, folder: Path, made_of: str) -> dict[str, str]
     return tags
 
 
-def _shown(
-    folder: Path, evaluation: Path, explanation: Path, card: str | None, examples: Sequence[Path]
+def _beside(
+    folder: Path, evaluation: Path, explanation: Path, card: str | None, cutouts: Mapping[str, Sequence[Path]]
 ) -> Mapping[str, Path]:
     """Name what is laid beside the model, by its name there."""
-    shown = {
+    beside = {
         REPORT: explanation / "report.html",
         "faithfulness.json": explanation / "faithfulness.json",
         "metrics.json": evaluation / "metrics.json",
         REFERENCE: evaluation / REFERENCE,
     }
     if card is not None:
-        shown[CARD] = folder / CARD
-        write_text(shown[CARD], card)
-    for example in examples:
-        shown[EXAMPLES] = folder / EXAMPLES
-        write_bytes(shown[EXAMPLES] / example.name, example.read_bytes())
-    return shown
+        beside[CARD] = folder / CARD
+        write_text(beside[CARD], card)
+    for name, paths in cutouts.items():
+        beside[name] = folder / name
+        for path in paths:
+            write_bytes(beside[name] / path.name, path.read_bytes())
+    return beside
 
 
 def _digest(path: Path) -> str | dict[str, str] | None:

@@ -25,6 +25,8 @@ from galmorph.storage import digest_file, image_path, read_json, read_table, wri
 
 #: Cutouts of each class that are laid beside an exported model.
 _EXAMPLES_A_CLASS = 2
+#: Cutouts that lie beside it for the runtime alone, which answers them once more at its start.
+_PROBES = 8
 #: What explain leaves of its checks.
 FAITHFULNESS_FILE = "faithfulness.json"
 
@@ -131,7 +133,7 @@ def register_best(best: dict[str, Any], reports: Reports, params: RegisterStageP
             reports.evaluation,
             reports.explanation,
             card,
-            [image_path(reports.raw, cataid) for cataid in _examples(predictions)],
+            *([image_path(reports.raw, cataid) for cataid in some] for some in _laid_beside(predictions)),
         )
     return {
         "model": params.register_.model,
@@ -142,11 +144,16 @@ def register_best(best: dict[str, Any], reports: Reports, params: RegisterStageP
     }
 
 
-def _examples(predictions: pd.DataFrame) -> list[str]:
-    """Choose a few galaxies that a service may show: held out, of each class, the ones answered most surely."""
+def _laid_beside(predictions: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Choose a few held-out galaxies as examples and as probes.
+
+    A service may show the examples: of each class, the ones answered most surely. Rounding cannot be seen there, where
+    the sigmoid is flat; it moves the probes most, which are those nearest to even odds.
+    """
     held_out = predictions[predictions["split"] != "train"]
-    surest = held_out.assign(sure=(held_out["p_elliptical"] - 0.5).abs()).sort_values(["sure", "CATAID"])
-    return surest.groupby("label").tail(_EXAMPLES_A_CLASS)["CATAID"].tolist()
+    by_sureness = held_out.assign(sure=(held_out["p_elliptical"] - 0.5).abs()).sort_values(["sure", "CATAID"])
+    examples = by_sureness.groupby("label").tail(_EXAMPLES_A_CLASS)
+    return examples["CATAID"].tolist(), by_sureness["CATAID"].head(_PROBES).tolist()
 
 
 def _identity(digest: str, facts: ModelFacts) -> dict[str, str]:

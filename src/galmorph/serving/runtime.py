@@ -17,7 +17,7 @@ from galmorph.cpu import cpu_has_bfloat16
 from galmorph.data.dataset import POSITIVE, classes_of, prepare_raw
 from galmorph.errors import ModelError
 from galmorph.params import DenoiserParams, Label, TvParams, WaveletParams
-from galmorph.serving.exported import EXAMPLES, ExportFacts, checked_facts
+from galmorph.serving.exported import EXAMPLES, PROBES, ExportFacts, checked_facts
 from galmorph.serving.graph import Precision, chosen_precision, compiled_graph
 from galmorph.serving.source import fetched
 from galmorph.storage import read_image
@@ -90,8 +90,8 @@ class Runtime:
         folder
             As `galmorph.serving.export.export` writes it.
         precision
-            `auto`: bf16 where the CPU multiplies bfloat16 itself and the model's answers for its own examples hardly
-            change by it, f32 elsewhere.
+            `auto`: bf16 where the CPU multiplies bfloat16 itself and the model's answers for the cutouts beside it
+            hardly change by it, f32 elsewhere.
         threads
             That OpenVINO uses; None: all cores that this process may use.
 
@@ -108,7 +108,7 @@ class Runtime:
         compiled = compiled_graph(folder, self.facts, self.precision, threads)
         if precision == "auto" and self.precision == "bf16":
             exact = compiled_graph(folder, self.facts, "f32", threads)
-            moved = _moved(compiled, exact, self._examples(folder))
+            moved = _moved(compiled, exact, self._tried(folder))
             if moved > _MAX_ROUNDING:
                 log.warning("%s computes in f32: bf16 moves p_elliptical by up to %.3f", self.facts.name, moved)
                 self.precision, compiled = "f32", exact
@@ -188,10 +188,11 @@ class Runtime:
         """
         return prepare_raw(cutout, self.facts.preprocess, None if denoised else self.facts.denoiser)
 
-    def _examples(self, folder: Path) -> np.ndarray:
-        """Prepare the cutouts that the export shows, each also mirrored: `(N, S, S, 3)`, N may be 0."""
+    def _tried(self, folder: Path) -> np.ndarray:
+        """Prepare the cutouts that lie beside the model, each also mirrored: `(N, S, S, 3)`, N may be 0."""
         size = self.facts.preprocess.image_size
-        cutouts = [self.prepare(read_image(path)) for path in sorted((folder / EXAMPLES).glob("*.png"))]
+        paths = sorted(path for name in (PROBES, EXAMPLES) for path in (folder / name).glob("*.png"))
+        cutouts = [self.prepare(read_image(path)) for path in paths]
         images = np.array(cutouts, np.uint8).reshape(-1, size, size, 3)
         return np.concatenate([images, images[:, :, ::-1]])
 

@@ -42,7 +42,8 @@ def project(model, tmp_path_factory):
     save_model(folder / "model.keras", model, facts_of(model))
     write_text(folder / "explanations/report.html", "<p>report")
     write_json(folder / "evaluation/metrics.json", {"accuracy": 0.9})
-    write_image(folder / "1.png", galaxies(1, 40, 1)[0][0])
+    for number, cutout in enumerate(galaxies(2, 40, 1)[0], 1):
+        write_image(folder / f"{number}.png", cutout)
     return folder
 
 
@@ -60,7 +61,7 @@ def version(store):
 def export(project, version):
     return export_version(
         version, project / "model.keras", None, project / "evaluation", project / "explanations", "# Card\n",
-        [project / "1.png"],
+        [project / "1.png"], [project / "2.png"],
     )  # fmt: skip
 
 
@@ -76,7 +77,8 @@ def test_a_version_carries_its_export(store, version, project, model, tmp_path):
     np.testing.assert_allclose(found.p_elliptical, expected, atol=1e-5)
     folder = fetched(f"models:/galmorph/{version.version}", tmp_path)
     assert set(read_json(folder / "digests.json")) == {
-        "examples/1.png", "facts.json", "metrics.json", "model.bin", "model.xml", "model_card.md", "report.html",
+        "examples/1.png", "facts.json", "metrics.json", "model.bin", "model.xml", "model_card.md",
+        "probes/2.png", "report.html",
     }  # fmt: skip
     assert (folder / "model_card.md").read_text() == "# Card\n"
 

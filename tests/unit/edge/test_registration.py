@@ -78,6 +78,21 @@ class TestVersion:
         assert own.taught["split"].value_counts().to_dict() == {"train": 60, "validation": 60}
         assert not set(own.scored["sha256"]) & set(own.taught["sha256"])
 
+    def test_the_galaxies_nearest_to_even_odds_lie_beside_its_export(self, folder, version):
+        beside = {
+            name: {Path(item.path).stem for item in MlflowClient().list_artifacts(version.run_id, f"{export}/{name}")}
+            for export in [version.tags["export"]]
+            for name in ("examples", "probes")
+        }
+        answered = registered.predictions(folder).set_index("CATAID")
+        assert "train" not in set(answered["split"])
+        sure = (answered["p_elliptical"] - 0.5).abs()
+        probes, others = sure[sorted(beside["probes"])], sure.drop(sorted(beside["probes"]))
+        assert len(probes) == 8
+        assert probes.max() <= others.min()
+        examples = answered.loc[sorted(beside["examples"])]
+        assert examples["label"].value_counts().to_dict() == {"Elliptical": 2, "Other": 2}
+
     def test_the_card_is_its_description(self, version):
         card = mlflow.artifacts.load_text(f"runs:/{version.run_id}/model_card.md")
         assert version.description == card

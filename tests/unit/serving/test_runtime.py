@@ -194,10 +194,10 @@ class TestPrecision:
 
     @pytest.mark.skipif(not cpu_has_bfloat16(CPU_FACTS), reason="this CPU has no bfloat16 instructions")
     def test_a_model_that_bfloat16_harms_is_computed_in_float32(self, params, tmp_path, caplog):
-        """One whose logit is a thousand times as steep, and which the examples leave near the line."""
+        """One whose logit is a thousand times as steep, and which the probes leave near the line."""
         cutouts = galaxies(3, 80, 5)[0]
         for seed, cutout in enumerate(cutouts):
-            write_image(tmp_path / "examples" / f"{seed}.png", cutout)
+            write_image(tmp_path / "probes" / f"{seed}.png", cutout)
         found = {}
         for steepness in (1, 1000):
             model = made(params, "regularised")
@@ -208,11 +208,31 @@ class TestPrecision:
             logit.set_weights([steepness * kernel, steepness * (bias - middle)])
             folder = tmp_path / f"model{steepness}"
             origin = Origin("galmorph", 3, "m" * 64, "2026-11-01T00:00:00+00:00")
-            export(model, facts_of(model), folder, origin, None, {"examples": tmp_path / "examples"})
+            export(model, facts_of(model), folder, origin, None, {"probes": tmp_path / "probes"})
             found[steepness] = Runtime(folder, "auto", 1).precision
             assert Runtime(folder, "bf16", 1).precision == "bf16", "asked for, it is what is done"
         assert found == {1: "bf16", 1000: "f32"}
         assert caplog.text.count("galmorph/3 computes in f32: bf16 moves p_elliptical by up to 0.") == 1
+
+    @pytest.mark.skipif(not cpu_has_bfloat16(CPU_FACTS), reason="this CPU has no bfloat16 instructions")
+    def test_what_sure_answers_hide_the_probes_show(self, params, tmp_path):
+        """A step for a sigmoid: rounding moves nothing but what lies on its edge."""
+        cutouts = galaxies(40, 80, 5)[0]
+        model = made(params, "regularised")
+        seen = np.stack([prepare(cutout, facts_of(model).preprocess) for cutout in cutouts]).astype(np.float32)
+        logit = model.get_layer("logit")
+        logits = keras.Model(model.input, logit.output).predict(seen, verbose=0)[:, 0]
+        order = np.argsort(logits)
+        for name, chosen in {"examples": order[[0, -1]], "probes": order[[20]]}.items():
+            for at in chosen:
+                write_image(tmp_path / name / f"{at}.png", cutouts[at])
+        kernel, bias = logit.get_weights()
+        logit.set_weights([1e5 * kernel, 1e5 * (bias - logits[order[20]])])
+        origin = Origin("galmorph", 3, "m" * 64, "2026-11-01T00:00:00+00:00")
+        for names, expected in ((("examples",), "bf16"), (("examples", "probes"), "f32")):
+            shown = {name: tmp_path / name for name in names}
+            export(model, facts_of(model), tmp_path / "model", origin, None, shown)
+            assert Runtime(tmp_path / "model", "auto", 1).precision == expected
 
 
 class TestDamage:
