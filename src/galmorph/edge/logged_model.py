@@ -83,6 +83,7 @@ def _config(params: RegisterStageParams) -> dict[str, Any]:
     return {
         "batch_size": params.register_.batch_size,
         "max_pixels": params.register_.max_pixels,
+        "layer": params.explain.grad_cam.layer,
         "picture": params.explain.picture.model_dump(mode="json"),
         # Only who loads the model can say otherwise, and no request to a server can.
         "allow_paths": False,

@@ -49,8 +49,10 @@ class GalaxyClassifier(PythonModel):
         self.config = dict(context.model_config)
         self.picture = PictureParams(**self.config["picture"])
         self.model, self.facts = load_model(Path(context.artifacts["model"]))
-        # Grad-CAM is the one that is both quick and true to the last convolution; reports compare it with others.
-        self.explainer = GradCam(self.model, None, self.config["batch_size"]) if convolutions(self.model) else None
+        # Grad-CAM is the one that is both quick and true to its convolution; reports compare it with others. A version
+        # that was made before the layer was kept with it names none: it took the last one.
+        layer, size = self.config.get("layer"), self.config["batch_size"]
+        self.explainer = GradCam(self.model, layer, size) if convolutions(self.model) else None
 
     def predict(  # MLflow names the arguments
         self,

@@ -19,10 +19,13 @@ import pytest
 from mlflow import MlflowClient
 
 from galmorph import storage
+from galmorph.data.dataset import prepare, to_frame
 from galmorph.edge.evidence import read_evidence
 from galmorph.edge.logged_model import REQUIREMENTS, log_model
 from galmorph.errors import ImageError, InputError, ModelError
-from galmorph.models.saved import load_facts
+from galmorph.explain.grad_cam import GradCam
+from galmorph.models.layers import image_input, logit, with_probability
+from galmorph.models.saved import load_facts, save_model
 from tests import registered
 from tests.evaluated import EXPERIMENT, cutout
 
@@ -210,9 +213,6 @@ class TestAnswers:
 @pytest.fixture(scope="module")
 def seeing(folder, params):
     """A model whose one convolution passes red on, and that calls red images elliptical and others not."""
-    from galmorph.models.layers import image_input, logit, with_probability
-    from galmorph.models.saved import save_model
-
     facts = load_facts(folder / "models" / EXPERIMENT / "model.keras").model_copy(update={"denoiser": None})
     image = image_input(facts.preprocess.image_size)
     red = keras.layers.Conv2D(1, 1, activation="relu", name="red")(image)
@@ -249,6 +249,31 @@ class TestHeatMap:
     def test_a_picture_is_a_png_of_the_frame(self, seeing, spot):
         (content,) = seeing.predict([spot], params={"heat_map": "png"})["heat_map"]
         assert cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR).shape == (40, 64, 3)
+
+    def test_it_is_of_the_layer_that_explain_names(self, folder, params, spot):
+        """And not of the last convolution, whose map is coarser."""
+        facts = load_facts(folder / "models" / EXPERIMENT / "model.keras").model_copy(update={"denoiser": None})
+        image = image_input(facts.preprocess.image_size)
+        fine = keras.layers.Conv2D(1, 1, activation="relu", name="fine")(image)
+        pooled = keras.layers.AveragePooling2D(8, name="pooled")(fine)
+        coarse = keras.layers.Conv2D(1, 1, activation="relu", name="coarse")(pooled)
+        model = keras.Model(image, logit(keras.layers.GlobalAveragePooling2D(name="mean")(coarse)), name="two_layers")
+        for name in ("fine", "coarse", "logit"):
+            layer = model.get_layer(name)
+            layer.set_weights([np.ones_like(layer.get_weights()[0]), np.zeros(1)])
+        model = with_probability(model, 1.0)
+        save_model(folder / "two_layers.keras", model, facts)
+        cam = params.explain.grad_cam.model_copy(update={"layer": "fine"})
+        explain = params.explain.model_copy(update={"grad_cam": cam})
+        given = registered.register_params(params.model_copy(update={"explain": explain}))
+        with mlflow.start_run():
+            loaded = mlflow.pyfunc.load_model(log_model(folder / "two_layers.keras", facts, png("0000"), given))
+        (found,) = loaded.predict([spot], params={"heat_map": "array"})["heat_map"]
+        seen = prepare(spot, facts.preprocess)[None]
+        maps = [GradCam(model, name, 1).explain(seen, ["Elliptical"])[0] for name in ("fine", None)]
+        expected, coarser = (to_frame(one, *spot.shape[:2], facts.preprocess) for one in maps)
+        np.testing.assert_allclose(found, expected, atol=1e-5 * expected.max())
+        assert np.abs(expected - coarser).max() > 0.1 * expected.max()
 
     def test_an_empty_map_is_explained(self, seeing, spot):
         blue = spot[..., ::-1]
