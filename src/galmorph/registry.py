@@ -29,9 +29,8 @@ def register_version(
     identity: Mapping[str, str],
     tags: Mapping[str, str],
     description: str,
-    alias: str,
 ) -> ModelVersion:
-    """Make a version of a registered model and point an alias at it.
+    """Make a version of a registered model.
 
     A version of the same identity is not made again, so that a step that was interrupted can be repeated; its other
     tags and its description are brought up to date.
@@ -50,8 +49,6 @@ def register_version(
         Further ones.
     description
         Markdown, of `MAX_DESCRIPTION` characters at most.
-    alias
-        Is moved to this version.
 
     Returns
     -------
@@ -68,8 +65,19 @@ def register_version(
         for key, value in tags.items():
             client.set_model_version_tag(model, version.version, key, value)
         client.update_model_version(model, version.version, description)
-        client.set_registered_model_alias(model, alias, version.version)
         return client.get_model_version(model, version.version)
+
+
+def point_alias(version: ModelVersion, alias: str) -> None:
+    """Point an alias at a version, wherever it pointed.
+
+    Raises
+    ------
+    TrackingError
+        When the registry refuses.
+    """
+    with named_registry_errors(version.name):
+        MlflowClient().set_registered_model_alias(version.name, alias, version.version)
 
 
 @contextlib.contextmanager

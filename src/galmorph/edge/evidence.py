@@ -16,6 +16,7 @@ from mlflow.exceptions import MlflowException
 from galmorph.errors import InputError, TrackingError
 from galmorph.promotion.decision import Candidate
 from galmorph.promotion.galaxies import scored_galaxies, taught_galaxies
+from galmorph.serving.source import has_export
 from galmorph.storage import read_json, read_table, write_json, write_table
 
 #: The artifacts' folder, and what lies in it.
@@ -111,6 +112,7 @@ def read_candidate(version: ModelVersion) -> Candidate:
                 for name, report in reports.items()
                 if report is not None and report.get("model_digest") != digest
             ),
+            exported=has_export(version.tags),
         )
 
 

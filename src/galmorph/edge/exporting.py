@@ -14,13 +14,11 @@ from galmorph.errors import TrackingError
 from galmorph.models.saved import load_model
 from galmorph.serving.export import Origin, export
 from galmorph.serving.exported import CARD, DIGESTS, EXAMPLES, PROBES, REFERENCE, REPORT
-from galmorph.serving.source import EXPORT_DIGEST_TAG, EXPORT_TAG
+from galmorph.serving.source import EXPORT_DIGEST_TAG, EXPORT_MADE_OF_TAG, EXPORT_TAG, UNFINISHED
 from galmorph.storage import digest_file, fingerprint, write_bytes, write_text
 
 #: Folder of a run's artifacts that holds exports, each in a folder named by its digest, which never changes.
 _ARTIFACTS = "export"
-#: Tag of a version: what its export was made of.
-_MADE_OF_TAG = "export_made_of"
 
 
 def export_version(
@@ -74,8 +72,8 @@ def export_version(
         made_of = fingerprint(
             __version__, digest_file(file), layer, {name: _digest(path) for name, path in sorted(beside.items())}
         )
-        names = (EXPORT_TAG, EXPORT_DIGEST_TAG, _MADE_OF_TAG)
-        if version.tags.get(_MADE_OF_TAG) == made_of:
+        names = (EXPORT_TAG, EXPORT_DIGEST_TAG, EXPORT_MADE_OF_TAG)
+        if version.tags.get(EXPORT_MADE_OF_TAG) == made_of:
             return {name: version.tags[name] for name in names}
         folder = Path(temporary) / "exported"
         model, facts = load_model(file)
@@ -88,11 +86,11 @@ def export_version(
 
 def _logged(version: ModelVersion, folder: Path, made_of: str) -> dict[str, str]:
     client, digest = MlflowClient(), digest_file(folder / DIGESTS)
-    tags = {EXPORT_TAG: f"{_ARTIFACTS}/{digest[:16]}", EXPORT_DIGEST_TAG: digest, _MADE_OF_TAG: made_of}
+    tags = {EXPORT_TAG: f"{_ARTIFACTS}/{digest[:16]}", EXPORT_DIGEST_TAG: digest, EXPORT_MADE_OF_TAG: made_of}
     try:
         client.log_artifacts(version.run_id, str(folder), tags[EXPORT_TAG])
         # While the others change, this one names no export: an interrupted run is not taken for a finished one.
-        client.set_model_version_tag(version.name, version.version, _MADE_OF_TAG, "unfinished")
+        client.set_model_version_tag(version.name, version.version, EXPORT_MADE_OF_TAG, UNFINISHED)
         for name, value in tags.items():
             client.set_model_version_tag(version.name, version.version, name, value)
     except MlflowException as error:

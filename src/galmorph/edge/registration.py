@@ -20,7 +20,7 @@ from galmorph.errors import InputError
 from galmorph.evaluation.card import CardFacts, model_card, shortened
 from galmorph.models.saved import ModelFacts, load_facts
 from galmorph.params import RegisterStageParams
-from galmorph.registry import MAX_DESCRIPTION, register_version, run_of
+from galmorph.registry import MAX_DESCRIPTION, point_alias, register_version, run_of
 from galmorph.storage import digest_file, image_path, read_json, read_table, write_text
 
 #: Cutouts of each class that are laid beside an exported model.
@@ -124,7 +124,6 @@ def register_best(best: dict[str, Any], reports: Reports, params: RegisterStageP
             identity,
             further,
             shortened(card, MAX_DESCRIPTION),
-            params.register_.alias,
         )
         exported = export_version(
             version,
@@ -135,6 +134,8 @@ def register_best(best: dict[str, Any], reports: Reports, params: RegisterStageP
             card,
             *([image_path(reports.raw, cataid) for cataid in some] for some in _laid_beside(predictions)),
         )
+        # Only now: whoever promotes what the alias names must find what the service takes.
+        point_alias(version, params.register_.alias)
     return {
         "model": params.register_.model,
         "version": int(version.version),

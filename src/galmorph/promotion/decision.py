@@ -38,6 +38,8 @@ class Candidate:
         `explanations/faithfulness.json`, or None.
     foreign
         Reports that are there and are of another model, in words.
+    exported
+        Whether it has an exported model, which the service answers with.
     """
 
     version: int
@@ -46,6 +48,7 @@ class Candidate:
     metrics: Mapping[str, Any] | None
     faithfulness: Mapping[str, Any] | None
     foreign: tuple[str, ...]
+    exported: bool
 
 
 @dataclass(frozen=True)
@@ -131,9 +134,11 @@ def decide(candidate: Candidate, champion: Champion | None, gate: PromoteParams)
 def _report(candidate: Candidate, gate: PromoteParams) -> Reason:
     problems = [f"{name} is missing" for name in gate.reports if name not in candidate.artifacts]
     problems += candidate.foreign
+    if not candidate.exported:
+        problems.append("its exported model is missing, so no service could answer with it")
     if problems:
         return Reason("report", False, f"{'; '.join(problems)}. Register the model again.")
-    return Reason("report", True, f"all {len(gate.reports)} reports are with the version.")
+    return Reason("report", True, f"all {len(gate.reports)} reports and the exported model are with the version.")
 
 
 def _data(candidate: Candidate) -> Reason:

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:  # whoever uses a folder need not load MLflow
 
 #: Tags of a version: where in its run's artifacts the exported folder lies, and the SHA-256 of its `digests.json`.
 EXPORT_TAG, EXPORT_DIGEST_TAG = "export", "export_digest"
+#: What the export was made of, and what stands there while the other tags change.
+EXPORT_MADE_OF_TAG, UNFINISHED = "export_made_of", "unfinished"
 
 _REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 _FORMS = "an exported folder, models:/NAME@ALIAS or models:/NAME/VERSION"
@@ -50,6 +53,11 @@ class Registered:
     def source(self) -> str:
         """`models:/NAME/VERSION`: the version itself, for an alias may move."""
         return f"models:/{self.name}/{self.version}"
+
+
+def has_export(tags: Mapping[str, str]) -> bool:
+    """Whether a version's tags lead to an export that was finished."""
+    return {EXPORT_TAG, EXPORT_DIGEST_TAG} <= tags.keys() and tags.get(EXPORT_MADE_OF_TAG) != UNFINISHED
 
 
 def is_registered(source: str) -> bool:

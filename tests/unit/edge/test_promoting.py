@@ -157,6 +157,19 @@ class TestPromote:
         assert not outcome.promoted
         assert f"{folder}/{name} is of another model. Register the model again." in outcome.text
 
+    @pytest.mark.parametrize("change", [("export", None), ("export_digest", None), ("export_made_of", "unfinished")])
+    def test_a_version_that_no_service_could_answer_with_stands_in_its_own_way(self, client, gate, change):
+        version, (name, value) = str(copied(client)), change
+        assert ask(gate, int(version), dry_run=True).promoted
+        client.delete_model_version_tag(MODEL, version, name)
+        if value is not None:
+            client.set_model_version_tag(MODEL, version, name, value)
+        outcome = ask(gate, int(version), dry_run=True)
+        assert not outcome.promoted
+        assert (
+            "FAILED  report        its exported model is missing, so no service could answer with it." in outcome.text
+        )
+
     def test_by_force_and_with_the_reason_on_record(self, client, gate):
         ask(gate, GOOD)
         outcome = ask(gate, BAD, forced="the good one is on holiday")

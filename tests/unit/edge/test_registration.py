@@ -124,6 +124,21 @@ class TestVersion:
         assert made["version"] == int(version.version)
         assert pulled.items() <= MlflowClient().get_model_version("galmorph", version.version).tags.items()
 
+    def test_the_alias_moves_when_the_export_is_there(self, folder, version, params, monkeypatch):
+        client = MlflowClient()
+        client.delete_registered_model_alias("galmorph", "challenger")
+
+        def fails(*_):
+            raise ModelError("no closed form. Received: a test")
+
+        storage.write_text(folder / "explanations" / EXPERIMENT / "report.html", "<p>Another report.</p>")
+        with monkeypatch.context() as patch, pytest.raises(ModelError, match="no closed form"):
+            patch.setattr("galmorph.edge.exporting.export", fails)
+            registered.register(folder, params)
+        assert "challenger" not in client.get_registered_model("galmorph").aliases
+        registered.register(folder, params)
+        assert client.get_registered_model("galmorph").aliases["challenger"] == version.version
+
     def test_splits_that_the_predictions_do_not_come_from_are_refused(self, folder, params):
         path = folder / "data/splits.parquet"
         before = path.read_bytes()

@@ -56,6 +56,7 @@ CANDIDATE = Candidate(
     metrics=metrics(),
     faithfulness=explained(),
     foreign=(),
+    exported=True,
 )
 
 
