@@ -24,6 +24,7 @@ FOLDER = "promotion"
 ABOUT, SCORED_FILE, TAUGHT_FILE = "evidence.json", "scored.parquet", "taught.parquet"
 CARD = "model_card.md"
 METRICS, FAITHFULNESS = "evaluation/metrics.json", "explanations/faithfulness.json"
+ROBUSTNESS = "robustness/metrics.json"
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def read_candidate(version: ModelVersion) -> Candidate:
         metrics = artifacts.json(METRICS)
         digest = version.tags.get("model_digest")
         faithfulness = artifacts.json(FAITHFULNESS)
-        reports = {METRICS: metrics, FAITHFULNESS: faithfulness}
+        reports = {METRICS: metrics, FAITHFULNESS: faithfulness, ROBUSTNESS: artifacts.json(ROBUSTNESS)}
         return Candidate(
             version=int(version.version),
             data_digest=version.tags.get("data_digest", ""),

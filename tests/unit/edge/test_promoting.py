@@ -148,7 +148,8 @@ class TestPromote:
         assert client.get_model_version(MODEL, str(GOOD)).tags == before
 
     @pytest.mark.parametrize(
-        ("folder", "name"), [("evaluation", "metrics.json"), ("explanations", "faithfulness.json")]
+        ("folder", "name"),
+        [("evaluation", "metrics.json"), ("explanations", "faithfulness.json"), ("robustness", "metrics.json")],
     )
     def test_a_report_of_another_model_stands_in_the_way(self, client, gate, changed, folder, name):
         report = storage.read_json(artifact(client, GOOD, name, folder))
