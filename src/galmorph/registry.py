@@ -161,7 +161,7 @@ def history_of(model: str, alias: str) -> tuple[int, ...]:
     return (*history, int(current)) if moved else history
 
 
-def move_alias(model: str, alias: str, to: int, expected: int | None, history: tuple[int, ...]) -> None:
+def move_alias(model: str, alias: str, to: int, expected: int | None, history: tuple[int, ...], *, back: bool) -> None:
     """Point an alias at a version and record its history, or say that someone else did so at the same time.
 
     MLflow has no way to move an alias only if it still points where it did. So a claim is written first and read again
@@ -173,6 +173,9 @@ def move_alias(model: str, alias: str, to: int, expected: int | None, history: t
         The version it shall point at, and the one it must point at until then (None: nowhere).
     history
         What is recorded afterwards, `to` being the last.
+    back
+        Whether that is shorter than what is recorded now. Cut short between its two writes, the move must leave the
+        shorter of both: `history_of` puts the version that the alias points at behind it, which is true again.
 
     Raises
     ------
@@ -183,9 +186,12 @@ def move_alias(model: str, alias: str, to: int, expected: int | None, history: t
     with named_registry_errors(model):
         client.set_registered_model_tag(model, _claim_tag(alias), claim)
         _check_alone(client, model, alias, expected, claim, "nothing was moved")
-        client.set_registered_model_alias(model, alias, str(to))
         recorded = " ".join(map(str, history[-_REMEMBERED:]))
-        client.set_registered_model_tag(model, _history_tag(alias), recorded)
+        if back:
+            client.set_registered_model_tag(model, _history_tag(alias), recorded)
+        client.set_registered_model_alias(model, alias, str(to))
+        if not back:
+            client.set_registered_model_tag(model, _history_tag(alias), recorded)
         _check_alone(client, model, alias, to, claim, f"version {to} may or may not be the {alias}")
 
 

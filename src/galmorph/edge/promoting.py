@@ -88,7 +88,8 @@ def promote(asked: Asked, gate: PromoteParams, batch_size: int) -> Outcome:
         if not asked.dry_run:
             _record(version, decision, current, promoted, asked.forced)
             if promoted:
-                move_alias(asked.model, gate.alias, number, current, (*history_of(asked.model, gate.alias), number))
+                history = (*history_of(asked.model, gate.alias), number)
+                move_alias(asked.model, gate.alias, number, current, history, back=False)
                 _tag(version, {"promotion": "promoted" if decision.promote else "forced"})
         return Outcome(promoted, _told(asked, version, current, decision, gate.alias))
 
@@ -111,7 +112,7 @@ def rollback(model: str, alias: str, reason: str) -> str:
                 f"galmorph promote --version N. Received: {alias} is version {current or 'none'}"
             )
         back = version_of(model, earlier[-1], alias)
-        move_alias(model, alias, int(back.version), current, earlier)
+        move_alias(model, alias, int(back.version), current, earlier, back=True)
         if current is not None:
             _tag(
                 version_of(model, current, alias),

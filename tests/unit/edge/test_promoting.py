@@ -310,6 +310,32 @@ class TestRollback:
             rollback(MODEL, ALIAS, "")
         assert champion(client) == GOOD
 
+    @pytest.mark.parametrize("cut_in", ["promote", "rollback"])
+    def test_a_move_that_was_cut_short_leads_back_to_no_bad_one(self, client, gate, monkeypatch, cut_in):
+        """Between the two writes, whichever comes first: to the alias and to its history."""
+        ask(gate, GOOD)
+        if cut_in == "rollback":
+            ask(gate, BAD, forced="a test")
+        tag, alias, written = MlflowClient.set_registered_model_tag, MlflowClient.set_registered_model_alias, []
+
+        def once(write):
+            def cut(self, name, key, value):
+                if not key.endswith("_claim"):
+                    if written:
+                        raise KeyboardInterrupt
+                    written.append(key)
+                write(self, name, key, value)
+
+            return cut
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(MlflowClient, "set_registered_model_tag", once(tag))
+            patch.setattr(MlflowClient, "set_registered_model_alias", once(alias))
+            rollback(MODEL, ALIAS, "") if cut_in == "rollback" else ask(gate, BAD, forced="a test")
+        assert len(written) == 1
+        rollback(MODEL, ALIAS, "")
+        assert (champion(client), history(client)) == (GOOD, "1")
+
     def test_nobody_ever_was_champion(self, client):
         with pytest.raises(PromotionError, match="no earlier champion is recorded"):
             rollback(MODEL, ALIAS, "")
@@ -413,7 +439,7 @@ def test_a_relative_store_is_the_same_lock_from_anywhere(store, monkeypatch):
 
 
 def test_a_history_too_long_for_the_tag_loses_its_beginning(client):
-    registry.move_alias(MODEL, ALIAS, GOOD, None, (*range(10_000, 10_400), GOOD))
+    registry.move_alias(MODEL, ALIAS, GOOD, None, (*range(10_000, 10_400), GOOD), back=False)
     kept = registry.history_of(MODEL, ALIAS)
     assert len(kept) == 200
     assert kept[-2:] == (10_399, GOOD)
