@@ -9,12 +9,19 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
+from galmorph.cpu import FACTS, cpu_has_bfloat16
 from galmorph.explain.class_map import class_map
 from galmorph.explain.closed_form import grad_cam_outputs
 from galmorph.models.saved import load_model
+from galmorph.serving.export import Origin, export
 from galmorph.serving.runtime import Runtime
 from galmorph.serving.source import fetched
-from galmorph.storage import image_path, read_image
+from galmorph.storage import digest_file, image_path, read_image
+
+needs_bfloat16 = pytest.mark.skipif(not cpu_has_bfloat16(FACTS), reason="this CPU has no bfloat16 instructions")
+#: How near to Keras's the answers of a precision are: probabilities, heat maps as a share of the largest value there
+#: is, and the correlation of all but the worst hundredth of them.
+NEAR = {"f32": (1e-4, 0.001, 0.999), "bf16": (0.02, 0.1, 0.98), "auto": (0.02, 0.1, 0.98)}
 
 
 @pytest.fixture(scope="module")
@@ -99,28 +106,51 @@ def test_the_registered_model_answers_raw_cutouts_as_it_was_scored(loaded, finis
     assert answers["label"].tolist() == predictions["predicted"].tolist()
 
 
-@pytest.mark.parametrize(("precision", "furthest", "least_alike"), [("f32", 1e-4, 0.999), ("auto", 0.02, 0.98)])
-def test_its_export_agrees_with_keras_on_the_test_set(
-    loaded, finished, registration, tmp_path, precision, furthest, least_alike
-):
-    """The registered version's export, on raw cutouts, against evaluate's scores and Keras's maps; auto: as served."""
-    name = registration["tags"]["experiment"]
+@pytest.fixture(scope="module")
+def exports(loaded, finished, tmp_path_factory):
+    """Exported folders by experiment: the registered version's, and one whose heat maps have more than one position."""
+    name, folder = "regularised_cnn_raw", tmp_path_factory.mktemp("exports")
+    file = finished.folder / "models" / name / "model.keras"
+    origin = Origin("galmorph", None, digest_file(file), "2026-11-01T00:00:00+00:00")
+    export(*load_model(file), folder / name, origin, None, {})
+    return {"registered": fetched("models:/galmorph@challenger", folder), name: folder / name}
+
+
+@pytest.mark.parametrize(
+    ("which", "precision", "least_uneven"),
+    [
+        # At 32 pixels resnet50, which is registered, ends in one position: its maps are one value all over. After so
+        # little training bfloat16 moves it by 0.05: auto, as it is served, must find that out.
+        ("registered", "f32", 0.0),
+        ("registered", "auto", 0.0),
+        ("regularised_cnn_raw", "f32", 0.5),
+        pytest.param("regularised_cnn_raw", "bf16", 0.5, marks=needs_bfloat16),
+    ],
+)
+def test_an_export_agrees_with_keras_on_the_test_set(exports, finished, which, precision, least_uneven):
+    """Exports, on raw cutouts, against evaluate's scores and Keras's maps for both classes."""
+    furthest, map_furthest, least_alike = NEAR[precision]
+    runtime = Runtime(exports[which], precision, 1)
+    name = runtime.facts.experiment
     predictions = pd.read_parquet(finished.folder / "evaluation" / name / "predictions.parquet")
     predictions = predictions[predictions["split"] == "test"]
-    runtime = Runtime(fetched("models:/galmorph@challenger", tmp_path), precision, 1)
     raw = finished.folder / "data/raw/images"
     prepared = np.stack([runtime.prepare(read_image(image_path(raw, cataid))) for cataid in predictions["CATAID"]])
     found = runtime.answer(prepared, maps=True)
     assert np.abs(found.p_elliptical - predictions["p_elliptical"]).max() <= furthest
     model, _ = load_model(finished.folder / "models" / name / "model.keras")
     coarse = grad_cam_outputs(model, None).predict(prepared.astype(np.float32), verbose=0)[1]
-    signs = np.where(predictions["predicted"] == "Elliptical", 1, -1)
-    ours, theirs = (class_map(each, signs, 32).reshape(len(signs), -1) for each in (found.maps, coarse))
-    assert np.abs(ours - theirs).max() <= (0.001 if precision == "f32" else 0.1) * theirs.max()
+    signs = np.repeat([1, -1], len(prepared))
+    ours, theirs = (
+        class_map(np.tile(each, (2, 1, 1)), signs, 32).reshape(len(signs), -1) for each in (found.maps, coarse)
+    )
+    assert np.abs(ours - theirs).max() <= map_furthest * theirs.max()
     # Where a map is one value all over, as of a single position, there is nothing to correlate.
     uneven = np.ptp(theirs, axis=1) > 1e-6 * theirs.max()
-    alike = [np.corrcoef(one, other)[0, 1] for one, other in zip(ours[uneven], theirs[uneven], strict=True)]
-    assert np.quantile([1, *alike], 0.01) >= least_alike
+    assert uneven.mean() >= least_uneven
+    if least_uneven:
+        alike = [np.corrcoef(one, other)[0, 1] for one, other in zip(ours[uneven], theirs[uneven], strict=True)]
+        assert np.quantile(alike, 0.01) >= least_alike
 
 
 def test_its_heat_map_covers_the_cutout(loaded, finished, registration):
