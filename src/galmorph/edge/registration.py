@@ -148,8 +148,8 @@ def register_best(best: dict[str, Any], reports: Reports, params: RegisterStageP
 def _laid_beside(predictions: pd.DataFrame) -> tuple[list[str], list[str]]:
     """Choose a few held-out galaxies as examples and as probes.
 
-    A service may show the examples: of each class, the ones answered most surely. Rounding cannot be seen there, where
-    the sigmoid is flat; it moves the probes most, which are those nearest to even odds.
+    A service may show the examples: of each class, the ones answered most surely. Where the sigmoid is flat, they hide
+    what rounding does to the logit; the probes are those nearest to even odds, where it is steepest.
     """
     held_out = predictions[predictions["split"] != "train"]
     by_sureness = held_out.assign(sure=(held_out["p_elliptical"] - 0.5).abs()).sort_values(["sure", "CATAID"])

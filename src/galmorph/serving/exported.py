@@ -14,7 +14,7 @@ GRAPH, WEIGHTS, FACTS, DIGESTS = "model.xml", "model.bin", "facts.json", "digest
 #: What the service shows of the model, each where it exists: the explanation report, the reference that drift is
 #: measured against, the model card, and a folder of cutouts to try.
 REPORT, REFERENCE, CARD, EXAMPLES = "report.html", "reference.json", "model_card.md", "examples"
-#: A folder of cutouts that are not shown: those whose answers a lower precision moves most.
+#: A folder of cutouts that are not shown: a runtime tries on them, too, what a lower precision does.
 PROBES = "probes"
 
 _REMEDY = "Export it again (`galmorph register` does), or fetch it again"
