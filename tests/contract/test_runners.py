@@ -89,6 +89,12 @@ class TestDvc:
             beside = any(Path(out).with_suffix("") == Path(path).with_suffix("") for path in expected)
             assert known or beside, f"{name}: {out} is not written"
 
+    def test_plots_name_both_axes(self, name, dvc):
+        """Without `y`, DVC draws the last column of a table, whatever that is."""
+        for entry in body(dvc[name]).get("plots", []):
+            for file, axes in entry.items():
+                assert {"x", "y"} <= set(axes), file
+
     def test_what_stands_for_an_input_is_one(self, name):
         stage = STAGES[name]
         assert set(stage.through) <= set(stage.inputs)

@@ -135,6 +135,10 @@ def test_metrics_and_plots_tell_the_story(finished, tmp_path):
     page = (tmp_path / "plots" / "index.html").read_text()
     for plot in ("history.csv", "roc.csv", "calibration.csv", "confusion.csv", "curves.csv"):
         assert plot in page
+    # The learning curve, not the last column.
+    drawn = set(re.findall(r'"field": "([^"]+)"', page))
+    assert "val_loss" in drawn
+    assert "learning_rate" not in drawn
 
 
 def test_an_archive_can_be_put_under_dvc(finished):
