@@ -77,7 +77,8 @@ def train(splits: Path, images: Path, card: Path, model: Path, params: p.TrainSt
 
     galaxies = storage.read_table(splits)
     digest = storage.read_json(card)["digest"]
-    values = params.model_dump(mode="json", by_alias=True)
+    # Where arrays are held changes nothing in what is learned: after memory ran out, another share goes on.
+    values = params.model_dump(mode="json", by_alias=True, exclude={"train": {"memory_share"}})
     work = storage.fingerprint("train", each, digest, storage.digest_file(splits), values, starting_weights(params))
     with storage.output_folder(model, work) as folder:
         run_training(folder, galaxies, images, card, params, each)

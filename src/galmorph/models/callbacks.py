@@ -16,6 +16,9 @@ from galmorph.models.state import TrainingState
 
 _log = logging.getLogger(__name__)
 
+#: What becomes of what was trained, in every message that names a value to change.
+_KEPT = "other values start training over; until then the checkpoint of the epoch before it stays"
+
 #: From the names that Keras gives an epoch's values to those of `HISTORY`.
 _LOGGED = {
     "loss": "loss",
@@ -90,8 +93,8 @@ def _check_finite(model: keras.Model, values: dict[str, float], epoch: int) -> N
     if broken or not all(map(math.isfinite, values.values())):
         where = f"in the weights of {broken[0]}" if broken else "in the validation loss"
         raise TrainingError(
-            f"epoch {epoch} left something that is not a number {where}; the epoch before it is kept. Lower the "
-            f"phase's learning_rate and run again. Received: validation loss {values['val_loss']}"
+            f"epoch {epoch} left something that is not a number {where}. Lower the phase's learning_rate and run "
+            f"again; {_KEPT}. Received: validation loss {values['val_loss']}"
         )
 
 
@@ -161,6 +164,6 @@ class StopOnNan(keras.callbacks.Callback):
         if not math.isfinite(loss):
             raise TrainingError(
                 f"the loss is not a number in epoch {self.epoch + 1}, batch {batch + 1}. Lower the "
-                f"phase's learning_rate, or look at the images of that batch, and run again; the epoch before it is "
-                f"kept. Received: loss {loss}"
+                f"phase's learning_rate, or look at the images of that batch, and run again; {_KEPT}. "
+                f"Received: loss {loss}"
             )

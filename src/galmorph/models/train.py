@@ -248,7 +248,8 @@ def named_memory_errors(params: TrainParams, image_size: int) -> Iterator[None]:
         yield
     except (MemoryError, tf.errors.ResourceExhaustedError) as error:
         raise TrainingError(
-            f"memory ran out. Lower train.batch_size (now {params.batch_size}), preprocess.image_size (now "
-            f"{image_size}) or train.memory_share (now {params.memory_share}) and run again; finished epochs are "
-            f"kept. Received: {str(error).splitlines()[0] if str(error) else type(error).__name__:.200}"
+            f"memory ran out. Lower train.memory_share (now {params.memory_share}) and run again: training goes on "
+            f"after its last finished epoch. Or lower train.batch_size (now {params.batch_size}) or "
+            f"preprocess.image_size (now {image_size}): it then starts over. "
+            f"Received: {str(error).splitlines()[0] if str(error) else type(error).__name__:.200}"
         ) from error

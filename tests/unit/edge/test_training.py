@@ -5,17 +5,19 @@ import threading
 
 import cv2
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 
+from galmorph import stages
 from galmorph.edge.denoising import denoiser_of
 from galmorph.edge.training import run_training, starting_weights
 from galmorph.edge.training_metrics import PORT
 from galmorph.errors import InputError, TrainingError
 from galmorph.models import architectures
-from galmorph.models.saved import load_facts, load_model
+from galmorph.models.saved import load_facts, load_keras, load_model
 from galmorph.params import MedianParams, TrainStageParams
-from galmorph.storage import digest_file, write_image, write_json
+from galmorph.storage import digest_file, write_image, write_json, write_table
 from tests.training import SIDE, galaxies, phases, small, toy
 
 
@@ -75,6 +77,35 @@ def test_a_run_says_what_it_was_trained_on_and_with(params, project, tmp_path):
     assert facts.temperature == pytest.approx(run.data.metrics["temperature"])
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
     assert sorted(path.name for path in (tmp_path / "models").iterdir()) == ["curves.png", "history.csv", "model.keras"]
+
+
+def staged(tmp_path, galaxies_, stage):
+    """Run the train stage itself, which keeps what an interrupted run left, or throws it away."""
+    write_json(tmp_path / "card.json", {"digest": "digest"})
+    write_table(tmp_path / "splits.parquet", galaxies_)
+    arguments = (tmp_path / "splits.parquet", tmp_path / "images", tmp_path / "card.json", tmp_path / "models/toy_raw")
+    stages.train(*arguments, stage, "toy_raw")
+
+
+def test_the_last_good_checkpoint_outlives_a_nan_until_other_values_start_over(
+    params, project, tmp_path, monkeypatch, caplog
+):
+    checkpoint = tmp_path / "models/.toy_raw.partial/epoch-0001.keras"
+    values = {"transfer__weights": "none", "scratch__epochs": 3}
+    stage = stage_params(params, phases("scratch"), **values)
+    with monkeypatch.context() as broken, caplog.at_level("INFO"):
+        broken.setattr("galmorph.models.train.learning_rate", lambda _, epoch: float("nan") if epoch else 0.01)
+        with pytest.raises(TrainingError, match=r"epoch 2.*before it stays"):
+            staged(tmp_path, project, stage)
+        assert np.isfinite(load_keras(checkpoint).get_weights()[0]).all()
+        assert caplog.text.count("scratch, epoch 1 of 3") == 1
+        # What says where arrays are held goes on; what says how is learned starts over.
+        with pytest.raises(TrainingError, match="epoch 2"):
+            staged(tmp_path, project, stage_params(params, phases("scratch"), **values, memory_share=1e-12))
+        assert caplog.text.count("scratch, epoch 1 of 3") == 1
+        with pytest.raises(TrainingError, match="epoch 2"):
+            staged(tmp_path, project, stage_params(params, phases("scratch"), **values, scratch__learning_rate=0.001))
+        assert caplog.text.count("scratch, epoch 1 of 3") == 2
 
 
 def test_the_curves_are_drawn_and_logged(params, project, tmp_path):
