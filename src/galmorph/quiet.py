@@ -1,4 +1,4 @@
-"""The switches that keep the tools from calling home, models free of pickles, and logs readable."""
+"""The switches that keep the tools from calling home, models free of pickles, logs readable and GPUs shared."""
 
 import importlib
 import logging
@@ -16,6 +16,9 @@ QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "TF_CPP_MIN_LOG_LEVEL": "2",
+    # TensorFlow takes the whole of a GPU otherwise. Asked for here, it holds for every command, whatever wakes
+    # TensorFlow first: its own call is refused once it has looked at the GPU.
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
 }
 
 

@@ -50,10 +50,6 @@ def choose_devices(precision: Literal["float32", "mixed"]) -> Devices:
     Several GPUs share each batch (`MirroredStrategy`), whose size stays `train.batch_size`.
     """
     gpus = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
-        # Refused once the GPU is in use, and then it is too late to matter.
-        with contextlib.suppress(RuntimeError):
-            tf.config.experimental.set_memory_growth(gpu, True)
     strategy = tf.distribute.MirroredStrategy() if len(gpus) > 1 else None
     policy = policy_name(precision, bool(gpus), cpu_has_bfloat16(FACTS))
     if precision == "mixed" and policy == "float32":
