@@ -122,6 +122,16 @@ def test_profiles_are_valid(profile: Path, tmp_path, repository: Path):
     p.check(p.read_values(tmp_path / "params.yaml"), profile.name)
 
 
+def test_the_recipe_for_sdss_cutouts_measures_the_best_of_its_table_on_the_whole_split(tmp_path, repository: Path):
+    shutil.copy(repository / "params.yaml", tmp_path / "params.yaml")
+    apply_profile(repository / "profiles/sdss.yaml", tmp_path / "params.yaml")
+    params = p.check(p.read_values(tmp_path / "params.yaml"), "sdss.yaml")
+    assert params.register_.architecture == "any"
+    assert params.explain.faithfulness.galaxies is None
+    # A number that no collection of cutouts reaches stands for all of them.
+    assert params.robustness.galaxies >= 100_000
+
+
 @pytest.mark.parametrize("name", ["study", "gama"])
 def test_the_whole_study_is_a_table(name, repository: Path):
     """The published eleven under their own names, and the transformer that the study's title promises."""
