@@ -25,7 +25,7 @@ demo: setup ## the whole pipeline on the simulated default: leaderboard, explana
 	$(PROMOTE)
 	@$(LOOK)
 
-study: setup ## all twelve experiments of the study, laptop scale: puts profiles/study.yaml into params.yaml
+study: setup ## all twelve experiments of the study, laptop scale: puts profiles/study.yaml into params.yaml, where it stays until another profile is put there
 	galmorph profile profiles/study.yaml
 	dvc repro
 	$(PROMOTE)
