@@ -256,6 +256,11 @@ def _share_a_study(project: Project, url: str, environment: dict[str, str]) -> N
     run = client(project).get_run(dead.user_attrs["run_id"])
     assert (run.info.status, run.data.tags["state"]) == ("FAILED", "FAIL")
     assert run.data.tags["mlflow.parentRunId"] == study.user_attrs["run_id"]
+    # Several trials are completed: what makes them differ is drawn.
+    drawn = {
+        Path(item.path).name for item in client(project).list_artifacts(run.data.tags["mlflow.parentRunId"], "tuning")
+    }
+    assert "importances.png" in drawn
     log = (project.folder / "log").read_text()
     assert postgres.PASSWORD not in log
     assert "was cut short and is marked FAIL; it is run again" in log
