@@ -82,7 +82,7 @@ class Work:
         cards = {name: STAGES["train"].inputs["card"].format(variant=name) for name in self.images}
         data = {name: storage.read_json(Path(card))["digest"] for name, card in cards.items()}
         data["splits"] = storage.digest_file(SPLITS)
-        weights = Path(self.params.train.transfer.weights)
+        weights = Path(self.params.train.transfer.weights).expanduser()
         if core.is_used("train.transfer.weights", self.params) and weights.is_file():
             data["weights"] = storage.digest_file(weights)
         return core.identity(self.space, self.params, self.tune.metric, data)

@@ -12,7 +12,9 @@ from galmorph.edge import study as studies
 from galmorph.edge.study_work import checked_work
 from galmorph.errors import ParamsError, TuningError
 from galmorph.models.sampler import ERROR
+from galmorph.models.tune import differences
 from galmorph.params import with_overrides
+from galmorph.storage import write_json
 
 
 @pytest.fixture
@@ -171,6 +173,21 @@ def test_a_space_that_the_experiment_uses_nothing_of_is_refused(values):
     given = {**values, "tune": {**values["tune"], "space": {"train.vit.dropout": {"choices": [0.1, 0.2]}}}}
     with pytest.raises(ParamsError, match=r"no key that regularised_cnn_raw uses\. Received: train.vit.dropout"):
         checked_work(given, "params.yaml")
+
+
+def test_changed_weights_in_the_home_folder_are_another_study(values, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for variant in ("raw", *values["denoise"]):
+        write_json(tmp_path / f"data/variants/{variant}.json", {"digest": "digest"})
+    (tmp_path / "data/splits.parquet").write_bytes(b"splits")
+    changes = ["tune.experiment=resnet50_finetune_raw", "train.transfer.weights=~/x.h5"]
+    work = checked_work(with_overrides(values, changes), "params.yaml")
+    (tmp_path / "x.h5").write_bytes(b"weights")
+    before = work.identity()
+    assert work.identity() == before
+    (tmp_path / "x.h5").write_bytes(b"others")
+    assert differences(before, work.identity())[0].startswith("data.weights: ")
 
 
 def test_what_is_passed_over_is_said(values, caplog):
