@@ -14,6 +14,7 @@ from galmorph import storage
 from galmorph.edge.study import database
 from galmorph.errors import ParamsError
 from galmorph.models import tune as core
+from galmorph.models.planned import planned_epochs
 from galmorph.stage import RAW_IMAGES, VARIANT_IMAGES
 from galmorph.stages import STAGES
 
@@ -74,8 +75,8 @@ class Work:
 
     @property
     def epochs(self) -> int:
-        """Of a trial that is not pruned."""
-        return sum(int(getattr(self.params.train, phase).epochs) for phase in self.params.experiment.phases)
+        """Of a trial that is not pruned; at least 1, as where every phase is passed over each trial says so itself."""
+        return max(planned_epochs(self.params.train, self.params.experiment), 1)
 
     def identity(self) -> dict[str, str]:
         """Return what the trials of the study share; the data must be there."""

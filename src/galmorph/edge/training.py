@@ -21,7 +21,8 @@ from galmorph.models.calibration import fit_temperature
 from galmorph.models.curves import curves_figure
 from galmorph.models.devices import choose_devices
 from galmorph.models.layers import with_probability
-from galmorph.models.phases import planned_epochs, planned_phases
+from galmorph.models.phases import planned_phases
+from galmorph.models.planned import planned_epochs
 from galmorph.models.recipe import recipe
 from galmorph.models.saved import ModelFacts, save_model
 from galmorph.models.train import (
@@ -116,7 +117,7 @@ def run_training(
             else build(params.experiment.architecture, params.preprocess, params.train)
         )
         _name_skipped_phases(model, params, experiment)
-        planned = planned_epochs(params.train, params.experiment, model)
+        planned = planned_epochs(params.train, params.experiment)
         data = read_training_data(galaxies, images, params, folder)
 
         def after_epoch(model: keras.Model, state: TrainingState, seconds: float) -> None:

@@ -32,7 +32,7 @@ from galmorph.edge.training import read_training_data
 from galmorph.edge.training_metrics import TrainingMonitor
 from galmorph.errors import GalmorphError, InputError, StorageError, TrackingError, TrialError
 from galmorph.models.architectures import build
-from galmorph.models.phases import planned_epochs
+from galmorph.models.planned import planned_epochs
 from galmorph.models.sampler import ERROR, SeededTPE
 from galmorph.models.train import TrainingData, TrainingState, train
 from galmorph.models.tune import suggested, trial_params
@@ -162,7 +162,7 @@ class Trials:
         keras.utils.set_random_seed(params.train.seed)
         model = build(params.experiment.architecture, params.preprocess, params.train)
         best = _BestWeights(model)
-        planned = planned_epochs(params.train, params.experiment, model)
+        planned = planned_epochs(params.train, params.experiment)
         # Not among the callbacks of `fit`: training has a fit for each phase, and its own record of epochs, which is
         # handed on after each. The callback sees that record, and its `TrialPruned` ends the fit from there.
         pruning = KerasPruningCallback(trial, f"val_{self.metric}")

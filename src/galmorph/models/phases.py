@@ -4,7 +4,8 @@ import keras
 
 from galmorph.errors import TrainingError
 from galmorph.models.layers import FEATURES
-from galmorph.params import ExperimentParams, FinetuneParams, Phase, PhaseParams, TrainParams
+from galmorph.models.planned import is_run
+from galmorph.params import ExperimentParams, FinetuneParams, Phase, TrainParams
 
 
 def has_backbone(model: keras.Model) -> bool:
@@ -20,52 +21,32 @@ def backbone_layers(model: keras.Model) -> list[keras.layers.Layer]:
 
 
 def planned_phases(params: TrainParams, experiment: ExperimentParams, model: keras.Model) -> list[tuple[Phase, bool]]:
-    """Say which of an experiment's phases are run: its phases in order, each with whether it is.
-
-    A backbone of random weights has no features worth keeping: with `transfer.weights: none` the frozen phase is
-    passed over.
+    """Say which of an experiment's phases are run: its phases in order, each with whether it is (`planned.is_run`).
 
     Raises
     ------
     TrainingError
         When a phase needs a backbone and the architecture has none, or no phase is left.
     """
-    backbone = has_backbone(model)
     needing = [
         name
         for name in experiment.phases
         if name == "frozen" or (name == "finetune" and params.finetune.unfrozen != "all")
     ]
-    if needing and not backbone:
+    if needing and not has_backbone(model):
         setting = "train.finetune.unfrozen: all" if needing == ["finetune"] else "experiments.*.phases: [scratch]"
         raise TrainingError(
             f"the phase {needing[0]} needs a backbone, and {experiment.architecture} has none (no layer "
             f"{FEATURES!r}). Set {setting} for this experiment, or choose vgg16 or resnet50. "
             f"Received: architecture {experiment.architecture}, phases {', '.join(experiment.phases)}"
         )
-    random = backbone and params.transfer.weights == "none"
-    planned = [(name, not (random and name == "frozen")) for name in experiment.phases]
+    planned = [(name, is_run(name, params, experiment)) for name in experiment.phases]
     if not any(run for _, run in planned):
         raise TrainingError(
             "no phase is left: with train.transfer.weights none the frozen phase is passed over. Name weights, or add "
             f"finetune or scratch to the experiment's phases. Received: phases {', '.join(experiment.phases)}"
         )
     return planned
-
-
-def planned_epochs(params: TrainParams, experiment: ExperimentParams, model: keras.Model) -> int:
-    """Count the epochs that an experiment comes to if none of its phases ends early."""
-    return sum(phase_params(params, name).epochs for name, run in planned_phases(params, experiment, model) if run)
-
-
-def phase_params(params: TrainParams, name: str) -> PhaseParams:
-    """Return the values of a phase."""
-    phases: dict[str, PhaseParams] = {
-        "scratch": params.scratch,
-        "frozen": params.frozen,
-        "finetune": params.finetune,
-    }
-    return phases[name]
 
 
 def set_trainable(model: keras.Model, params: TrainParams, name: str) -> None:

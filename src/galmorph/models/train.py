@@ -26,9 +26,10 @@ from galmorph.models.features import (
     ordered_feature_batches,
 )
 from galmorph.models.objective import balanced_weights, compile_for, learning_rate
-from galmorph.models.phases import phase_params, planned_phases, set_trainable
+from galmorph.models.phases import planned_phases, set_trainable
+from galmorph.models.planned import phase_params
 from galmorph.models.state import HISTORY, AfterBatch, AfterEpoch, TrainingData, TrainingState, check_trainable
-from galmorph.params import ExperimentParams, PhaseParams, TrainParams
+from galmorph.params import ExperimentParams, Phase, PhaseParams, TrainParams
 
 __all__ = ["HISTORY", "AfterEpoch", "TrainingData", "TrainingState", "check_trainable", "train"]
 
@@ -106,7 +107,7 @@ class _Work:
     data: TrainingData
     params: TrainParams
     number: int
-    name: str
+    name: Phase
     phase: PhaseParams
     last: int
     devices: Devices

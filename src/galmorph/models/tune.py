@@ -8,21 +8,22 @@ import json
 from collections.abc import Mapping
 from decimal import Decimal
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any, Protocol, cast, get_args
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from galmorph.errors import ParamsError
-from galmorph.params import Choices, Range, Search, Steps, TrainStageParams, checked, merged
+from galmorph.models.planned import BACKBONES, is_run
+from galmorph.params import Choices, Phase, Range, Search, Steps, TrainStageParams, checked, merged
 
 VARIANT = "experiment.variant"
 #: Sections of `train` that are one architecture's own.
 _OWN_SECTIONS = {
     "cnn": ("baseline_cnn", "regularised_cnn"),
-    "transfer": ("vgg16", "resnet50"),
+    "transfer": BACKBONES,
     "vit": ("vit",),
 }
-_PHASES = ("scratch", "frozen", "finetune")
+_PHASES = get_args(Phase)
 
 
 class Suggests(Protocol):
@@ -44,8 +45,7 @@ def is_used(key: str, params: TrainStageParams) -> bool:
     if section != "train":
         return True
     if name in _PHASES:
-        pretrained = experiment.architecture not in _OWN_SECTIONS["transfer"] or params.train.transfer.weights != "none"
-        return name in experiment.phases and (name != "frozen" or pretrained)
+        return is_run(cast("Phase", name), params.train, experiment)
     if name in _OWN_SECTIONS:
         plain = experiment.architecture == "baseline_cnn" and leaf in ("block_dropout", "batch_norm_momentum")
         return experiment.architecture in _OWN_SECTIONS[name] and not plain

@@ -190,6 +190,15 @@ def test_changed_weights_in_the_home_folder_are_another_study(values, tmp_path, 
     assert differences(before, work.identity())[0].startswith("data.weights: ")
 
 
+@pytest.mark.parametrize(("weights", "phases"), [("none", ["finetune"]), ("imagenet", ["frozen", "finetune"])])
+def test_the_epochs_of_a_trial_are_those_of_the_phases_that_are_run(values, weights, phases):
+    """Hyperband shares them out; a phase that is passed over has none."""
+    changes = ["tune.experiment=resnet50_finetune_raw", f"train.transfer.weights={weights}"]
+    work = checked_work(with_overrides(values, changes), "params.yaml")
+    train = work.params.train.model_dump()
+    assert work.epochs == sum(train[phase]["epochs"] for phase in phases)
+
+
 def test_what_is_passed_over_is_said(values, caplog):
     with caplog.at_level(logging.INFO):
         work = checked_work(values, "params.yaml")
