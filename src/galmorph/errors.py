@@ -15,6 +15,7 @@ Catch `GalmorphError` to catch them all::
     ├── SplitError              the galaxies cannot be split as asked
     ├── ModelError              a model file or a layer of it is not what was asked for
     ├── TrainingError           training cannot start or go on
+    ├── OutOfMemoryError        memory ran out: the message names what to lower
     ├── TuningError             a study cannot be begun, joined or gone on with
     ├── TrialError              one trial of a study failed: it is recorded, and the study goes on
     ├── UpstreamError           DVC could not make what a command builds on
@@ -77,6 +78,10 @@ class ModelError(GalmorphError):
 
 class TrainingError(GalmorphError):
     """Training cannot start or go on."""
+
+
+class OutOfMemoryError(GalmorphError):
+    """Memory ran out, the machine's or the GPU's; the message names what to lower."""
 
 
 class TuningError(GalmorphError):

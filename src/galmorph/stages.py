@@ -97,8 +97,10 @@ def evaluate(
 ) -> None:
     """Score one experiment's model on the galaxies it was not trained on."""
     from galmorph.edge.scoring import score_experiment
+    from galmorph.models.memory import named_memory_errors, smaller_batches
 
-    with storage.output_folder(evaluation) as folder:
+    remedy = smaller_batches("evaluate", params.batch_size)
+    with storage.output_folder(evaluation) as folder, named_memory_errors(remedy):
         summary = score_experiment(
             folder,
             each,
@@ -140,10 +142,12 @@ def robustness(
 ) -> None:
     """Score the best model on cutouts that are degraded: other sizes, turns, noise, seeing, file formats."""
     from galmorph.edge.robustness import measure_robustness
+    from galmorph.models.memory import named_memory_errors, smaller_batches
 
+    remedy = smaller_batches("robustness", params.batch_size)
     chosen = storage.read_json(best)
     evaluation = evaluations / chosen["experiment"]
-    with storage.output_folder(robustness) as folder:
+    with storage.output_folder(robustness) as folder, named_memory_errors(remedy):
         measure_robustness(
             folder,
             models / chosen["experiment"],
@@ -167,12 +171,14 @@ def explain(
 ) -> None:
     """Explain the best model's answers, and check the explanations; an interrupted run goes on."""
     from galmorph.edge.explaining import explain_experiment
+    from galmorph.models.memory import named_memory_errors, smaller_batches
 
+    remedy = smaller_batches("explain", params.batch_size)
     chosen = storage.read_json(best)
     evaluation = evaluations / chosen["experiment"]
     predictions = evaluation / "predictions.parquet"
     work = storage.fingerprint("explain", chosen, storage.digest_file(predictions), params.model_dump(mode="json"))
-    with storage.output_folder(explanations, work) as folder:
+    with storage.output_folder(explanations, work) as folder, named_memory_errors(remedy):
         metrics = explain_experiment(
             folder / chosen["experiment"],
             models / chosen["experiment"],

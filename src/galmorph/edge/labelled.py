@@ -22,6 +22,7 @@ from galmorph.edge.reports import write_report
 from galmorph.edge.scoring import predictions_table
 from galmorph.errors import ArchiveError, CatalogueError, InputError
 from galmorph.evaluation.metrics import score
+from galmorph.models.memory import named_memory_errors, smaller_batches
 from galmorph.models.predict import predict_batches
 from galmorph.parallel import map_ordered
 from galmorph.params import ArchiveParams, EvaluateParams, PreprocessParams, checked
@@ -89,6 +90,8 @@ def score_labelled(
         When the model cannot be had.
     ParamsError
         When the crop is not a share of the frame.
+    OutOfMemoryError
+        When memory runs out.
     """
     check_replaceable(out, METRICS_FILE, _WRITER)
     labels = _read_labels(given)
@@ -99,7 +102,8 @@ def score_labelled(
         raise _nothing(given, left_out(labels, matches, members, given.archive.patterns, {}), len(members))
     loaded = load_source(model)
     preprocess = _preprocess(loaded, crop)
-    with output_folder(out) as folder:
+    remedy = smaller_batches("evaluate", params.batch_size)
+    with output_folder(out) as folder, named_memory_errors(remedy):
         answers, unreadable, digests = _answer(loaded, preprocess, given, source, matches, usable, params)
         rejected = left_out(labels, matches, members, given.archive.patterns, unreadable)
         if not answers:

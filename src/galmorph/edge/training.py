@@ -21,6 +21,7 @@ from galmorph.models.calibration import fit_temperature
 from galmorph.models.curves import curves_figure
 from galmorph.models.devices import choose_devices
 from galmorph.models.layers import with_probability
+from galmorph.models.memory import named_memory_errors
 from galmorph.models.phases import planned_phases
 from galmorph.models.planned import planned_epochs
 from galmorph.models.recipe import recipe
@@ -30,7 +31,7 @@ from galmorph.models.train import (
     TrainingData,
     TrainingState,
     check_trainable,
-    named_memory_errors,
+    memory_remedy,
     train,
 )
 from galmorph.models.weights import weights_identity
@@ -95,7 +96,7 @@ def run_training(
     with (
         tracking.run(experiment, checkpoints.run_id(), system_metrics=True) as active,
         served() as monitor,
-        named_memory_errors(params.train, params.preprocess.image_size),
+        named_memory_errors(memory_remedy(params.train, params.preprocess.image_size)),
     ):
         checkpoints.keep_run_id(active.info.run_id)
         tracking.log_params(params.model_dump(mode="json"))

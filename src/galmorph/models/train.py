@@ -1,9 +1,8 @@
 """Training: phases of epochs over one model, resumable after any epoch."""
 
-import contextlib
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -13,7 +12,6 @@ import tensorflow as tf
 
 from galmorph.data.augmentation import centre
 from galmorph.data.dataset import batches, rows, training_batches
-from galmorph.errors import TrainingError
 from galmorph.models.callbacks import EpochSeeds, Progress, Recalibration, Recorder, StopOnNan
 from galmorph.models.devices import Devices, choose_devices, working_copy
 from galmorph.models.features import (
@@ -25,6 +23,7 @@ from galmorph.models.features import (
     in_memory,
     ordered_feature_batches,
 )
+from galmorph.models.memory import named_memory_errors
 from galmorph.models.objective import balanced_weights, compile_for, learning_rate
 from galmorph.models.phases import planned_phases, set_trainable
 from galmorph.models.planned import phase_params
@@ -79,7 +78,9 @@ def train(
     Raises
     ------
     TrainingError
-        When the data, the phases or the memory do not allow it, or a loss is not a number.
+        When the data or the phases do not allow it, or a loss is not a number.
+    OutOfMemoryError
+        When memory runs out.
     """
     check_trainable(data, params)
     names = [name for name, run in planned_phases(params, experiment, model) if run]
@@ -94,7 +95,7 @@ def train(
         phase = phase_params(params, name)
         last = state.epoch - state.epochs_in_phase(name) + phase.epochs
         work = _Work(model, data, params, number, name, phase, last, devices, keep_features, after_batch)
-        with named_memory_errors(params, side(model)):
+        with named_memory_errors(memory_remedy(params, side(model))):
             state = _run_phase(work, state, after_epoch, optimiser)
     return state
 
@@ -242,15 +243,10 @@ def features_lesson(work: _Work, epochs: range) -> Lesson:
     )
 
 
-@contextlib.contextmanager
-def named_memory_errors(params: TrainParams, image_size: int) -> Iterator[None]:
-    """Turn "out of memory" into a `TrainingError` that names the settings to lower, and their values."""
-    try:
-        yield
-    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
-        raise TrainingError(
-            f"memory ran out. Lower train.memory_share (now {params.memory_share}) and run again: training goes on "
-            f"after its last finished epoch. Or lower train.batch_size (now {params.batch_size}) or "
-            f"preprocess.image_size (now {image_size}): it then starts over. "
-            f"Received: {str(error).splitlines()[0] if str(error) else type(error).__name__:.200}"
-        ) from error
+def memory_remedy(params: TrainParams, image_size: int) -> str:
+    """Say what to lower when memory runs out in training, and what becomes of finished epochs."""
+    return (
+        f"Lower train.memory_share (now {params.memory_share}) and run again: training goes on after its last finished "
+        f"epoch. Or lower train.batch_size (now {params.batch_size}) or preprocess.image_size (now {image_size}): it "
+        "then starts over."
+    )

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from galmorph.errors import TrainingError
+from galmorph.errors import OutOfMemoryError, TrainingError
 from galmorph.models.architectures import build
 from galmorph.models.objective import learning_rate
 from galmorph.models.train import TrainingData, TrainingState, check_trainable, train
@@ -120,7 +120,9 @@ def test_out_of_memory_names_what_to_lower(data, train_params):
     image = keras.Input((SIDE, SIDE, 3))
     vast = keras.layers.ZeroPadding2D(400_000, name="vast")(image)
     model = keras.Model(image, keras.layers.Dense(1, name="logit")(keras.layers.GlobalMaxPooling2D()(vast)))
-    with pytest.raises(TrainingError, match=r"batch_size \(now 16\) or preprocess.image_size \(now 16\).*Received: "):
+    with pytest.raises(
+        OutOfMemoryError, match=r"batch_size \(now 16\) or preprocess.image_size \(now 16\).*Received: OOM "
+    ):
         train(model, data, train_params, phases("scratch"), TrainingState(), Kept(), lambda: model)
 
 

@@ -105,6 +105,17 @@ def expected(model, galaxies, preprocess, change=lambda pixels: pixels):
     return predict_logits(network, np.stack([prepare(change(pixels), preprocess) for pixels in decoded]), 4)
 
 
+def test_out_of_memory_names_the_batch_size(score, model, monkeypatch):
+    def greedy(*_):
+        raise MemoryError("Unable to allocate 1 PiB")
+
+    monkeypatch.setattr(labelled, "predict_batches", greedy)
+    code, _, said = score(model, "--set", "evaluate.batch_size=4")
+    assert code == 1
+    assert "Lower evaluate.batch_size (now 4)" in said
+    assert said.strip().endswith("Received: Unable to allocate 1 PiB")
+
+
 def test_images_of_every_kind_are_answered_as_the_model_answers_them(score, model, galaxies, tmp_path):
     code, said, _ = score(model, "--set", "evaluate.batch_size=4")
     assert code == 0
