@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -125,11 +126,11 @@ def as_array(figure: Figure) -> np.ndarray:
     return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])  # type: ignore[no-untyped-call]
 
 
-def as_png(figure: Figure) -> bytes:
+def as_png(figure: Figure, dots_per_inch: float | Literal["figure"] = "figure") -> bytes:
     """Draw a figure as PNG; equal figures make equal bytes."""
     drawn = io.BytesIO()
-    # No software or date in the file.
-    figure.savefig(drawn, format="png", metadata={"Software": None})
+    # No software or date in the file: equal content makes equal bytes.
+    figure.savefig(drawn, format="png", dpi=dots_per_inch, metadata={"Software": None})
     return drawn.getvalue()
 
 

@@ -11,10 +11,9 @@ import pandas as pd
 from galmorph import tracking
 from galmorph.edge.explanations import write_explanations
 from galmorph.edge.subject import Subject
-from galmorph.edge.training import MODEL_FILE
 from galmorph.evaluation.subset import stratified
 from galmorph.explain.sample import choose_sample
-from galmorph.models.saved import ModelFacts, load_model
+from galmorph.models.saved import MODEL_FILE, ModelFacts, load_model
 from galmorph.params import ExplainParams
 from galmorph.storage import digest_file, image_path, read_image
 

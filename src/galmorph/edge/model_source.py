@@ -9,13 +9,11 @@ from pathlib import Path
 import keras
 
 from galmorph.errors import ModelError, TrackingError
-from galmorph.models.saved import ModelFacts, load_model
+from galmorph.models.saved import MODEL_FILE, ModelFacts, load_model
 from galmorph.serving.source import is_registered, version_of
 from galmorph.storage import digest_file
 
-#: The model file in an experiment's folder.
-_MODEL_FILE = "model.keras"
-_FORMS = "a .keras file, a folder with model.keras in it, models:/NAME@ALIAS or models:/NAME/VERSION"
+_FORMS = f"a .keras file, a folder with {MODEL_FILE} in it, models:/NAME@ALIAS or models:/NAME/VERSION"
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ def load_source(source: str) -> LoadedModel:
 def _model_file(source: str) -> Iterator[tuple[str, Path, str | None]]:
     """Yield what the model is called, its file, and the digest that it was registered with."""
     if not is_registered(source):
-        file = Path(source) / _MODEL_FILE if Path(source).is_dir() else Path(source)
+        file = Path(source) / MODEL_FILE if Path(source).is_dir() else Path(source)
         if not file.is_file():
             raise ModelError(f"{file}: no such model. Give {_FORMS}. Received: {source!r}")
         yield source, file, None

@@ -15,10 +15,9 @@ from galmorph.edge.dvc_lock import dvc_revision
 from galmorph.edge.evidence import CARD, FOLDER, write_evidence
 from galmorph.edge.exporting import export_version
 from galmorph.edge.logged_model import log_model
-from galmorph.edge.training import MODEL_FILE
 from galmorph.errors import InputError
 from galmorph.evaluation.card import CardFacts, model_card, shortened
-from galmorph.models.saved import ModelFacts, load_facts
+from galmorph.models.saved import MODEL_FILE, ModelFacts, load_facts
 from galmorph.params import RegisterStageParams
 from galmorph.registry import MAX_DESCRIPTION, point_alias, register_version, run_of
 from galmorph.storage import digest_file, image_path, read_json, read_table, write_text

@@ -14,7 +14,6 @@ from galmorph import tracking
 from galmorph.data.dataset import classes_of
 from galmorph.edge.altered import degraded_views
 from galmorph.edge.denoising import denoiser_of
-from galmorph.edge.training import MODEL_FILE
 from galmorph.errors import ModelError
 from galmorph.evaluation.degrade import Setting, settings
 from galmorph.evaluation.robustness import robustness_curves, robustness_record
@@ -22,7 +21,7 @@ from galmorph.evaluation.robustness_figure import robustness_figure
 from galmorph.evaluation.subset import stratified
 from galmorph.explain.embedding import png
 from galmorph.models.predict import predict_logits
-from galmorph.models.saved import ModelFacts, load_model
+from galmorph.models.saved import MODEL_FILE, ModelFacts, load_model
 from galmorph.params import RobustnessParams
 from galmorph.storage import digest_file, write_bytes, write_json, write_table
 

@@ -12,13 +12,12 @@ from galmorph.data.dataset import classes_of
 from galmorph.edge.checks import write_shortcuts, write_slices
 from galmorph.edge.images import prepared_images
 from galmorph.edge.reports import write_report
-from galmorph.edge.training import MODEL_FILE
 from galmorph.errors import ModelError
 from galmorph.evaluation.metrics import Facts, evaluation_record
 from galmorph.evaluation.reference import look, reference
 from galmorph.models.complexity import complexity, images_per_second
 from galmorph.models.predict import predict_logits
-from galmorph.models.saved import ModelFacts, load_model
+from galmorph.models.saved import MODEL_FILE, ModelFacts, load_model
 from galmorph.params import EvaluateParams
 from galmorph.storage import digest_file, write_json, write_table
 

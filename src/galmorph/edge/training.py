@@ -25,7 +25,7 @@ from galmorph.models.memory import named_memory_errors
 from galmorph.models.phases import planned_phases
 from galmorph.models.planned import planned_epochs
 from galmorph.models.recipe import recipe
-from galmorph.models.saved import ModelFacts, save_model
+from galmorph.models.saved import MODEL_FILE, ModelFacts, save_model
 from galmorph.models.train import (
     HISTORY,
     TrainingData,
@@ -40,8 +40,7 @@ from galmorph.storage import fingerprint, read_json, replacing, write_table
 
 _log = logging.getLogger(__name__)
 
-#: The model inside `models/<experiment>/`.
-MODEL_FILE = "model.keras"
+#: Beside the model in `models/<experiment>/`.
 HISTORY_FILE = "history.csv"
 CURVES_FILE = "curves.png"
 

@@ -7,6 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from galmorph.data.montage import as_png
+
 #: Of lossy WebP, of 100: heat maps are smooth, and at this their colours stay within a few of 255 levels.
 _QUALITY = 85
 #: Of lossless WebP, of 100: more takes several times as long and saves little.
@@ -15,10 +17,7 @@ _EFFORT = 50
 
 def png(figure: Figure, dots_per_inch: int = 110) -> bytes:
     """Draw a figure as PNG."""
-    drawn = io.BytesIO()
-    # No software or date in the file: equal content makes equal bytes.
-    figure.savefig(drawn, format="png", dpi=dots_per_inch, metadata={"Software": None})
-    return drawn.getvalue()
+    return as_png(figure, dots_per_inch)
 
 
 def photograph_url(pixels: np.ndarray) -> str:

@@ -13,6 +13,8 @@ from galmorph.models.recipe import Recipe
 from galmorph.params import DenoiserParams, PreprocessParams, Section
 from galmorph.storage import replacing
 
+#: What the file is called in the folder of its experiment.
+MODEL_FILE = "model.keras"
 #: The member of the archive that holds the facts; Keras reads its own members by name and passes over this one.
 FACTS_MEMBER = "galmorph.json"
 
