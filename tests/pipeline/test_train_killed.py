@@ -13,6 +13,9 @@ import pytest
 
 from tests.project import Project
 
+#: Without a kill, test_checkpoints.py asks the same of a training that is stopped after each epoch.
+pytestmark = pytest.mark.slow
+
 SCRATCH = "regularised_cnn_raw"
 TRANSFER = "resnet50_finetune_raw"
 
@@ -82,7 +85,6 @@ def test_a_killed_training_goes_on_after_its_last_epoch(ready):
     assert whole["val_loss"].idxmin() == after_kill["val_loss"].idxmin()
 
 
-@pytest.mark.slow
 def test_a_training_that_is_killed_in_each_phase_goes_on_from_given_weights(ready):
     command = command_for(
         TRANSFER,
@@ -107,7 +109,6 @@ def test_a_training_that_is_killed_in_each_phase_goes_on_from_given_weights(read
     pd.testing.assert_frame_equal(whole, after_kills, rtol=1e-3)
 
 
-@pytest.mark.slow
 def test_other_weights_under_the_same_name_start_anew(ready):
     """What was trained from other weights is other work, though no value has changed."""
     command = command_for(
