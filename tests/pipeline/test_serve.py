@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import numpy as np
 import psutil
 import pytest
 
@@ -107,6 +108,29 @@ def test_a_client_whose_body_does_not_come_is_refused_and_others_are_answered_me
             assert b"slow_request" in answer
             assert seconds < 15
     until(lambda: service.metric("galmorph_in_flight_requests") == 1)
+
+
+def test_a_client_that_does_not_take_its_answers_does_not_keep_its_place(tmp_path, exported_model):
+    limits = {"header_seconds": 20, "requests": 1, "send_seconds": 4}
+    noise = png(np.random.default_rng(1).integers(0, 256, (600, 600, 3), np.uint8))
+    form = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n' + noise + b"\r\n--b--\r\n"
+    head = HEAD.replace(b"predictions", b"explanations") + str(len(form)).encode() + b"\r\n\r\n"
+    with running(tmp_path, str(exported_model), {**QUICK, "limits": limits}) as service:
+        service.until_ready()
+
+        def asked():
+            return ask(service.client, png(cutout(1))).status_code
+
+        with socket.socket() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect(("127.0.0.1", service.port))
+            # Its answer is more than the kernel keeps, so the next request of the connection waits with its own.
+            connection.sendall(head + form)
+            until(lambda: service.metric("galmorph_request_seconds_count", route="/v1/explanations") == 1)
+            connection.sendall(b"GET /v1/model HTTP/1.1\r\nHost: a\r\n\r\n")
+            until(lambda: asked() == 503)
+            until(lambda: asked() == 200)
+            assert "a client did not take its answer in time" in service.log.read_text()
 
 
 def test_a_client_that_leaves_does_no_harm(service):

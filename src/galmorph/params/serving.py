@@ -46,6 +46,8 @@ class LimitParams(Section):
         Requests for answers at once.
     header_seconds, body_seconds, answer_seconds
         From the connection to the end of the headers, for the body, and for the answer.
+    send_seconds
+        For the client to take the answer.
     stop_seconds
         For requests that are under way when the service is stopped.
     retry_seconds
@@ -59,6 +61,7 @@ class LimitParams(Section):
     header_seconds: PositiveFloat
     body_seconds: PositiveFloat
     answer_seconds: PositiveFloat
+    send_seconds: PositiveFloat
     stop_seconds: Positive
     retry_seconds: Positive
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import tempfile
 from pathlib import Path
@@ -18,25 +19,58 @@ from galmorph.serving.keys import read_keys
 from galmorph.serving.logs import write_json_lines
 from galmorph.serving.monitoring import SHARED
 
+log = logging.getLogger(__name__)
+
 #: How a worker process gets its parameters from the one that starts it.
 _PARAMS = "GALMORPH_SERVE"
 
 
 class ImpatientProtocol(H11Protocol):
-    """HTTP that closes a connection whose request headers do not come: uvicorn itself would wait for ever.
+    """HTTP that closes a connection whose client keeps it waiting, where uvicorn itself would wait for ever.
 
     Attributes
     ----------
     patience
-        Seconds; set once for the process.
+        Seconds for the headers of a request; set once for the process.
+    send_patience
+        Seconds for a client to take what was sent; set once for the process.
     """
 
     patience: float = float("inf")
+    send_patience: float = float("inf")
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
         super().connection_made(transport)
+        # So that writing is paused by whatever a client leaves: also by little, for which a close would wait as well.
+        transport.set_write_buffer_limits(high=0)
+        self._giving_up: asyncio.TimerHandle | None = None
         self._expect_another_than(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no longer."""
+        self._wait_no_longer()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Begin to wait for the client to take what was sent."""
+        super().pause_writing()
+        self._giving_up = self.loop.call_later(self.send_patience, self._give_up)
+
+    def resume_writing(self) -> None:
+        """Go on: the client has taken all of it."""
+        self._wait_no_longer()
+        super().resume_writing()
+
+    def _give_up(self) -> None:
+        log.info("a client did not take its answer in time", extra={"client": (self.client or ("",))[0]})
+        # A close would send the rest first.
+        self.transport.abort()
+
+    def _wait_no_longer(self) -> None:
+        if self._giving_up is not None:
+            self._giving_up.cancel()
+            self._giving_up = None
 
     def on_response_complete(self) -> None:
         """Begin to wait for the next request."""
@@ -57,6 +91,7 @@ def app() -> FastAPI:
     """Build the application from what `serve` left in the environment; every worker process calls it."""
     params = ServiceParams.model_validate(json.loads(os.environ[_PARAMS]))
     ImpatientProtocol.patience = params.serve.limits.header_seconds
+    ImpatientProtocol.send_patience = params.serve.limits.send_seconds
     write_json_lines()
     # A second series for each counter, that nobody asks for.
     disable_created_metrics()  # type: ignore[no-untyped-call]
