@@ -1,8 +1,9 @@
 """The model that answers, and the look-out for the one that takes over from it.
 
 A new champion is fetched, checked and asked a first time beside the old one, which goes on answering; then one
-assignment puts it in place. Requests hold on to the champion they began with. When the registry is down, or what it
-names cannot be loaded, the old one stays, and metrics and logs say so.
+assignment puts it in place. Requests hold on to the champion they began with. When the registry is down, names no
+version, or names one that cannot be fetched or loaded, the old one stays, and metrics and logs say so: a look without
+success is either one at which the registry could not be asked, or a load failure.
 """
 
 import asyncio
@@ -16,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from galmorph.errors import GalmorphError, TrackingError
+from galmorph.errors import GalmorphError
 from galmorph.params import ServeParams
 from galmorph.serving.exported import CARD, DIGESTS, EXAMPLES, REFERENCE, REPORT
 from galmorph.serving.monitoring import Monitor
 from galmorph.serving.runtime import Runtime
-from galmorph.serving.source import fetched, is_registered, resolve
+from galmorph.serving.source import fetched, has_answered, is_registered, resolve
 from galmorph.storage import digest_file, read_json
 
 log = logging.getLogger(__name__)
@@ -31,8 +32,6 @@ _FAITHFULNESS, _METRICS = "faithfulness.json", "metrics.json"
 #: The method whose maps the runtime gives, as the record of checks calls it.
 _METHOD = "grad_cam"
 _MAX_EXAMPLES = 12
-#: What MLflow's error says when the registry answers, and has no such model, alias or version.
-_NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ class ChampionWatch:
         self.problem = f"{params.model}: being loaded"
         self._params, self._monitor, self._take_over = params, monitor, take_over
         monitor.ready.set(0)
-        monitor.registry_up.set(0)
+        self._note_registry(False)
 
     async def run(self) -> None:
         """Look now, and then every `poll` seconds, until cancelled."""
@@ -123,7 +122,7 @@ class ChampionWatch:
         self.problem = ""
 
     def _failed(self, error: Exception) -> None:
-        if not isinstance(error, TrackingError):
+        if self._registry_up:
             self._monitor.load_failures.inc()
         # Once for each problem, not once for each look.
         if str(error) != self.problem:
@@ -146,16 +145,20 @@ class ChampionWatch:
     def _identity(self) -> tuple[str, str]:
         source = self._params.model
         if not is_registered(source):
-            self._monitor.registry_up.set(1)
+            self._note_registry(True)
             digests = Path(source) / DIGESTS
             return source, digest_file(digests) if digests.is_file() else ""
         try:
             version = resolve(source)
-        except TrackingError as error:
-            self._monitor.registry_up.set(getattr(error.__cause__, "error_code", None) in _NOT_THERE)
+        except Exception as error:
+            self._note_registry(has_answered(error))
             raise
-        self._monitor.registry_up.set(1)
+        self._note_registry(True)
         return version.source, f"{version.source} {version.digest}"
+
+    def _note_registry(self, up: bool) -> None:
+        self._registry_up = up
+        self._monitor.registry_up.set(up)
 
 
 def read_champion(folder: Path, runtime: Runtime, identity: str) -> Champion:

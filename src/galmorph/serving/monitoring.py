@@ -77,7 +77,9 @@ class Monitor:
         self.created = Gauge("model_created_timestamp_seconds", "When the model was registered.", **latest)
         self.loaded = Gauge("model_loaded_timestamp_seconds", "When this model took over.", **latest)
         self.registry_up = Gauge("registry_up", "1 when the registry could be asked last time, else 0.", **latest)
-        self.load_failures = Counter("model_load_failures", "Models that could not be loaded.", **into)
+        self.load_failures = Counter(
+            "model_load_failures", "Looks that found no model, or one that could not be loaded.", **into
+        )
         self._shown: tuple[str, ...] | None = None
         if SHARED not in os.environ:
             ProcessCollector(registry=self.registry)

@@ -23,6 +23,8 @@ EXPORT_TAG, EXPORT_DIGEST_TAG = "export", "export_digest"
 #: What the export was made of, and what stands there while the other tags change.
 EXPORT_MADE_OF_TAG, UNFINISHED = "export_made_of", "unfinished"
 
+#: What MLflow's error says when the registry answers, and has no such model, alias or version.
+_NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 _REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 _FORMS = "an exported folder, models:/NAME@ALIAS or models:/NAME/VERSION"
 
@@ -122,10 +124,23 @@ def version_of(source: str, forms: str) -> "ModelVersion":
             else client.get_model_version(name, parts["version"])
         )
     except (MlflowException, OSError) as error:
+        remedy = (
+            "It has no such model, alias or version. Check the name, or give a version the alias (`galmorph promote`)"
+            if _is_not_there(error)
+            else "Check MLFLOW_TRACKING_URI, and that the server answers"
+        )
         raise TrackingError(
-            f"{source}: cannot be had from {mlflow.get_registry_uri()}. Check the name, that a version has this alias, "
-            f"and MLFLOW_TRACKING_URI. Received: {error}"
+            f"{source}: cannot be had from {mlflow.get_registry_uri()}. {remedy}. Received: {error}"
         ) from error
+
+
+def has_answered(error: Exception) -> bool:
+    """Whether an error of `resolve` says that the registry answers, and has no such version."""
+    return _is_not_there(error.__cause__)
+
+
+def _is_not_there(error: BaseException | None) -> bool:
+    return getattr(error, "error_code", None) in _NOT_THERE
 
 
 def fetched(source: str, cache: Path) -> Path:

@@ -1,5 +1,6 @@
 """A registered version's export: made once, found again, and fetched whole or not at all."""
 
+import asyncio
 import shutil
 
 import mlflow
@@ -10,11 +11,14 @@ from mlflow import MlflowClient
 from galmorph.edge.exporting import export_version
 from galmorph.errors import ModelError, TrackingError
 from galmorph.models.saved import save_model
+from galmorph.serving.champion import ChampionWatch
+from galmorph.serving.monitoring import Monitor
 from galmorph.serving.runtime import Runtime, load
 from galmorph.serving.source import EXPORT_DIGEST_TAG, EXPORT_TAG, fetched, resolve
 from galmorph.storage import read_json, write_image, write_json, write_text
 from tests.convolutional import galaxies, made
 from tests.exporting import facts_of
+from tests.prometheus import free_port
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +45,7 @@ def project(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("project")
     save_model(folder / "model.keras", model, facts_of(model))
     write_text(folder / "explanations/report.html", "<p>report")
-    write_json(folder / "evaluation/metrics.json", {"accuracy": 0.9})
+    write_json(folder / "evaluation/metrics.json", {"scored_split": "test", "test": {"accuracy": {"value": 0.9}}})
     for number, cutout in enumerate(galaxies(2, 40, 1)[0], 1):
         write_image(folder / f"{number}.png", cutout)
     return folder
@@ -101,6 +105,59 @@ def test_a_report_that_changed_makes_another_beside_the_old_one(store, version, 
     }
     folder = fetched("models:/galmorph@champion", tmp_path)
     assert f"version {version.version}" in (folder / "report.html").read_text()
+
+
+class TestWatching:
+    """What the service's metrics say of a registry without a model to serve."""
+
+    @pytest.fixture
+    def watch(self, params, version, project, tmp_path):
+        """A watch that has a champion."""
+        export(project, version)
+        changes = {"cache": str(tmp_path), "model": "models:/galmorph@champion", "precision": "f32", "threads": 1}
+        watch = ChampionWatch(params.serve.model_copy(update=changes), Monitor(), lambda _: None)
+        asyncio.run(watch.look())
+        assert watch.problem == ""
+        assert self.said(watch) == (1, 0)
+        return watch
+
+    def said(self, watch):
+        """Look, and return whether the registry could be asked and how often loading failed."""
+        asyncio.run(watch.look())
+        registry = watch._monitor.registry
+        return tuple(
+            registry.get_sample_value(f"galmorph_{name}") for name in ("registry_up", "model_load_failures_total")
+        )
+
+    def test_artifacts_that_are_gone_are_a_load_failure(self, watch, store, project):
+        answering = watch.current
+        run = store.create_run("0")
+        gone = store.create_model_version("galmorph", run.info.artifact_uri, run_id=run.info.run_id)
+        export(project, gone)
+        shutil.rmtree(run.info.artifact_uri.removeprefix("file://"))
+        store.set_registered_model_alias("galmorph", "champion", gone.version)
+        assert self.said(watch) == (1, 1)
+        assert self.said(watch) == (1, 2)
+        assert "its export cannot be fetched" in watch.problem
+        assert watch.current is answering
+
+    def test_an_alias_that_is_gone_is_one_too_and_promotion_is_named(self, watch, store):
+        answering = watch.current
+        store.delete_registered_model_alias("galmorph", "champion")
+        assert self.said(watch) == (1, 1)
+        assert "galmorph promote" in watch.problem
+        assert watch.current is answering
+
+    def test_a_registry_that_does_not_answer_is_not(self, watch, monkeypatch):
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        before = mlflow.get_tracking_uri()
+        mlflow.set_tracking_uri(f"http://127.0.0.1:{free_port()}")
+        try:
+            assert self.said(watch) == (0, 0)
+        finally:
+            mlflow.set_tracking_uri(before)
+        assert "Check MLFLOW_TRACKING_URI" in watch.problem
+        assert "promote" not in watch.problem
 
 
 class TestFetching:
