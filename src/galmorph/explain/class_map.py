@@ -26,3 +26,8 @@ def class_map(coarse: np.ndarray, signs: np.ndarray, side: int) -> np.ndarray:
         positive = np.maximum(sign * each, 0).astype(np.float32)
         maps[at] = cv2.resize(positive, (side, side), interpolation=cv2.INTER_LINEAR)
     return maps
+
+
+def empty_text(label: str) -> str:
+    """Say in words what a class's map means that is zero all over: there is nothing to draw."""
+    return f"nothing in the picture speaks for {label}; all evidence in the map is against it"

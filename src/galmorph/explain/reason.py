@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from galmorph.errors import InputError
+from galmorph.explain.class_map import empty_text
 from galmorph.explain.reason_words import (
     CANNOT_TELL,
     CLASSES,
@@ -207,10 +208,7 @@ def _place(numbers: Numbers) -> str:
         return "What in the picture the answer rests on was not measured."
     said = f"A heat map, which marks the places that spoke for the answer, was made by the method {evidence.method}."
     if evidence.empty:
-        return (
-            f"{said} It is empty: this method found no place in the picture that spoke for “{numbers.predicted}”. The "
-            "answer then rests on the lack of evidence for the other one."
-        )
+        return f"{said} It is empty: {empty_text(numbers.predicted)}."
     if evidence.galaxy is None or numbers.galaxy_found is False:
         return f"{said} How much of it lies on the galaxy was not measured."
     elsewhere = [

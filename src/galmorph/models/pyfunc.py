@@ -17,10 +17,11 @@ import numpy as np
 import pandas as pd
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
-from galmorph.data.dataset import POSITIVE, classes_of, prepare_raw, to_frame
+from galmorph.data.dataset import classes_of, prepare_raw, to_frame
 from galmorph.data.given import as_cutout
 from galmorph.data.images import max_bytes
 from galmorph.errors import InputError
+from galmorph.explain.class_map import empty_text
 from galmorph.explain.grad_cam import GradCam
 from galmorph.explain.graph import convolutions
 from galmorph.explain.heatmap import overlay_on_frame
@@ -32,9 +33,6 @@ Image = bytes | str | Path | np.ndarray
 #: What `params={"heat_map": ...}` may be.
 HEAT_MAPS = ("none", "png", "array")
 NO_HEAT_MAP = "this architecture has no convolution, so there is no live heat map"
-EMPTY_HEAT_MAP = (
-    "the map is empty: nothing in the image speaks for {label}, the answer rests on evidence against {other}"
-)
 
 
 class GalaxyClassifier(PythonModel):
@@ -140,9 +138,7 @@ class GalaxyClassifier(PythonModel):
 
 
 def _note(attribution: np.ndarray, label: str) -> str:
-    if attribution.any():
-        return ""
-    return EMPTY_HEAT_MAP.format(label=label, other="Other" if label == POSITIVE else POSITIVE)
+    return "" if attribution.any() else f"the map is empty: {empty_text(label)}"
 
 
 def _with_arrays(predict: Callable[..., pd.DataFrame]) -> Callable[..., pd.DataFrame]:

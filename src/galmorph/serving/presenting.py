@@ -7,6 +7,7 @@ import numpy as np
 
 from galmorph.data import dataset
 from galmorph.data.dataset import crop_box
+from galmorph.explain.class_map import empty_text
 from galmorph.explain.reason import paragraph, reasons
 from galmorph.params import Label, ServiceParams
 from galmorph.serving import contract
@@ -102,9 +103,7 @@ def _map_text(drawn: HeatMap | None, label: Label, architecture: str) -> str:
     if drawn is None:
         return f"No live heat map is to be had from a {architecture}: it has no convolutions to make one of."
     if drawn.empty:
-        return (
-            f"The heat map for {label} is empty: nothing in the picture speaks for {label}, all evidence is against it."
-        )
+        return f"The heat map for {label} is empty: {empty_text(label)}."
     return f"{METHOD} for {label}: brighter is more evidence, scaled to the map's own maximum."
 
 

@@ -296,7 +296,7 @@ class TestHeatMap:
         assert answers["label"].tolist() == ["Other", "Elliptical"]
         assert not answers["heat_map"][0].any()
         assert answers["note"].tolist() == [
-            "the map is empty: nothing in the image speaks for Other, the answer rests on evidence against Elliptical",
+            "the map is empty: nothing in the picture speaks for Other; all evidence in the map is against it",
             "",
         ]
 

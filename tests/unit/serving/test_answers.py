@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from galmorph.data.dataset import crop_box
-from galmorph.explain.class_map import class_map
+from galmorph.explain.class_map import class_map, empty_text
 from galmorph.serving.runtime import Runtime
 from tests.exported import PREPROCESS, cutout, export_small, jpeg, png
 
@@ -168,7 +168,7 @@ def test_an_empty_map_is_said_and_not_drawn(client, monkeypatch):
     )
     assert found["empty"]
     assert [found[name] for name in ("layer", "overlay", "galaxy", "sky", "stability")] == [None] * 5
-    assert "nothing in the picture speaks for Elliptical" in found["text"]
+    assert found["text"] == f"The heat map for Elliptical is empty: {empty_text('Elliptical')}."
     assert (other["empty"], other["layer"] is None) == (False, False)
     picture = explain(client, ("g.png", png(cutout(1))), headers={"Accept": "image/png"})
     assert picture.headers["content-type"] == "image/png"
