@@ -2,7 +2,9 @@
 
 import io
 import json
+import threading
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 from galmorph.serving.keys import Keys, new_key, read_keys
+from galmorph.serving.runtime import Runtime
 from tests.exported import cutout, jpeg, png
 
 
@@ -155,6 +158,35 @@ def test_more_images_than_have_room_are_asked_to_come_back(serving, exported_mod
         assert client.post("/v1/predictions", files={"images": ("a.png", content)}).status_code == 200
 
 
+def test_more_requests_than_there_are_places_are_asked_to_come_back(serving, exported_model, content, monkeypatch):
+    asked, go_on = threading.Event(), threading.Event()
+
+    with serving(exported_model, limits={"requests": 1, "retry_seconds": 7}) as client, ThreadPoolExecutor(1) as pool:
+        true_answer = Runtime.answer
+
+        def held(self, images, *, maps):
+            asked.set()
+            assert go_on.wait(20)
+            return true_answer(self, images, maps=maps)
+
+        def ask():
+            return client.post("/v1/predictions", files={"images": ("a.png", content)})
+
+        monkeypatch.setattr(Runtime, "answer", held)
+        first = pool.submit(ask)
+        assert asked.wait(20)
+        try:
+            for found in (ask(), client.get("/v1/model")):
+                assert (found.status_code, found.json()["error"]["reason"]) == (503, "busy")
+                assert found.headers["Retry-After"] == "7"
+            assert client.get("/readyz").status_code == 200  # no request for an answer
+            assert counted(client, "galmorph_rejected_total", reason="busy") == 2
+        finally:
+            go_on.set()
+        assert first.result().status_code == 200
+        assert ask().status_code == 200
+
+
 def test_an_answer_that_takes_too_long_is_given_up(serving, exported_model, content):
     with serving(exported_model, limits={"answer_seconds": 0.0001}) as client:
         found = client.post("/v1/predictions", files={"images": ("a.png", content)})
@@ -163,8 +195,6 @@ def test_an_answer_that_takes_too_long_is_given_up(serving, exported_model, cont
 
 
 def test_a_failure_of_our_own_is_told_without_its_details(serving, exported_model, content, monkeypatch):
-    from galmorph.serving.runtime import Runtime
-
     with serving(exported_model) as client:
 
         def fail(self, images, *, maps):
