@@ -61,8 +61,15 @@ class Service:
 
 
 @contextlib.contextmanager
-def running(folder: Path, model: str, serve: Mapping[str, Any], *options: str, **environment: str) -> Iterator[Service]:
-    """Run `galmorph serve` on a free port, with changes to `serve` of params.yaml."""
+def running(
+    folder: Path,
+    model: str,
+    serve: Mapping[str, Any],
+    *options: str,
+    python: str = sys.executable,
+    **environment: str,
+) -> Iterator[Service]:
+    """Run `galmorph serve` on a free port, with changes to `serve` of params.yaml, by this or another Python."""
     folder.mkdir(exist_ok=True)
     values = merged(
         read_values(REPOSITORY / "params.yaml"), {"serve": {"port": 0, "cache": str(folder / "cache"), **serve}}
@@ -71,7 +78,7 @@ def running(folder: Path, model: str, serve: Mapping[str, Any], *options: str, *
     log = folder / "log"
     with log.open("w") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "galmorph", "serve", "--model", model, "--params", str(folder / "params.yaml"),
+            [python, "-m", "galmorph", "serve", "--model", model, "--params", str(folder / "params.yaml"),
              *options],
             cwd=folder, env={**os.environ, **environment}, stdout=out, stderr=subprocess.STDOUT,
         )  # fmt: skip

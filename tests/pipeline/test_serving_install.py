@@ -18,8 +18,10 @@ from mlflow import MlflowClient
 from galmorph.edge.exporting import export_version
 from galmorph.models.saved import save_model
 from tests.convolutional import galaxies, made
+from tests.exported import cutout, png
 from tests.exporting import exported, facts_of
 from tests.predicted import write_cutouts
+from tests.service import running
 
 pytestmark = pytest.mark.slow
 
@@ -127,6 +129,21 @@ def test_it_answers_from_a_server(python, model, server, tmp_path, monkeypatch):
     assert name == "galmorph/1"
     expected = model.predict(galaxies(3, 24, 4)[0].astype(np.float32), verbose=0)[:, 0]
     np.testing.assert_allclose(found, expected, atol=0.02)
+
+
+@pytest.mark.timeout(1200)
+def test_it_serves(python, exported_model, tmp_path, monkeypatch):
+    monkeypatch.delenv("PYTHONPATH", raising=False)  # no other galmorph is to be found
+    with running(tmp_path / "service", str(exported_model), {"threads": 1}, python=str(python)) as service:
+        service.until_ready()
+        found = service.client.post("/v1/explanations", files={"image": ("a.png", png(cutout(1)))})
+        assert found.status_code == 200, found.text
+        assert found.json()["model"]["name"] == "galmorph/1"
+        assert found.json()["reason"]
+        assert found.json()["heat_map"]["available"]
+        assert service.client.get("/").status_code == 200  # the page's files were installed
+        assert service.metric("galmorph_predictions_total") == 1
+        assert service.stop() == 0
 
 
 @pytest.mark.timeout(1200)
