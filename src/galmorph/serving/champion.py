@@ -1,6 +1,6 @@
 """The model that answers, and the look-out for the one that takes over from it.
 
-A new champion is fetched, checked and asked a first time beside the old one, which goes on answering; then one
+A new champion is fetched, checked and warmed up beside the old one, which goes on answering; then one
 assignment puts it in place. Requests hold on to the champion they began with. When the registry is down, names no
 version, or names one that cannot be fetched or loaded, the old one stays, and metrics and logs say so: a look without
 success is either one at which the registry could not be asked, or a load failure.
@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from galmorph.errors import GalmorphError
 from galmorph.params import ServeParams
@@ -137,9 +135,8 @@ class ChampionWatch:
             return None
         folder = fetched(source, Path(self._params.cache).expanduser())
         runtime = Runtime(folder, self._params.precision, self._params.threads)
-        size = runtime.facts.preprocess.image_size
-        # The first answer is slower than the others, and a model that cannot answer must not take over.
-        runtime.answer(np.zeros((1, size, size, 3), np.uint8), maps=True)
+        # First answers are slower than the others, and a model that cannot answer must not take over.
+        runtime.warm_up()
         return read_champion(folder, runtime, identity)
 
     def _identity(self) -> tuple[str, str]:

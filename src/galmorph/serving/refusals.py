@@ -21,7 +21,6 @@ Reason = Literal[
     "busy",
     "slow_answer",
     "no_model",
-    "stopping",
     "internal",
 ]
 
@@ -41,7 +40,6 @@ STATUS: dict[Reason, int] = {
     "busy": 503,
     "slow_answer": 503,
     "no_model": 503,
-    "stopping": 503,
     "internal": 500,
 }
 

@@ -1,5 +1,6 @@
 """Champions come, are replaced and break, while the service answers; and what metrics say of it."""
 
+import asyncio
 import shutil
 import threading
 import time
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from galmorph.serving.champion import ChampionWatch
+from galmorph.serving.monitoring import Monitor
 from galmorph.serving.runtime import Runtime
 from tests.exported import cutout, export_small, png
 
@@ -106,6 +109,21 @@ def test_a_new_champion_takes_over_and_no_request_is_dropped(serving, place, sec
     info = {key[1:]: value for key, value in shown.items() if key[0] == "galmorph_model_info"}
     assert sorted(info.values()) == [0, 1]
     assert next(value for labels, value in info.items() if "galmorph/2" in labels) == 1
+
+
+def test_a_model_has_answered_every_usual_number_of_images_before_it_takes_over(
+    make_params, exported_model, monkeypatch
+):
+    answered, before, true_answer = [], [], Runtime.answer
+
+    def noted(self, images, *, maps):
+        answered.append(len(images) // self._streams)
+        return true_answer(self, images, maps=maps)
+
+    monkeypatch.setattr(Runtime, "answer", noted)
+    watch = ChampionWatch(make_params(exported_model).serve, Monitor(), lambda _: before.extend(answered))
+    asyncio.run(watch.look())
+    assert before == answered == [1, 2, 3, 4, 6, 8]
 
 
 def test_a_corrupt_model_does_not_take_over(serving, place, second, content, tmp_path):
