@@ -13,6 +13,7 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 from galmorph.serving.keys import Keys, new_key, read_keys
+from galmorph.serving.refusals import STATUS
 from galmorph.serving.runtime import Runtime
 from tests.exported import cutout, jpeg, png
 
@@ -216,6 +217,18 @@ def test_unknown_routes_and_methods(client):
     assert client.get("/page/app.py").status_code == 404
     found = client.get("/v1/predictions")
     assert (found.status_code, found.headers["Allow"]) == (405, "POST")
+
+
+def test_every_reason_is_in_the_documentation_with_its_status(repository):
+    lines = (repository / "docs/serving.md").read_text().splitlines()
+    rows = [line.split("|") for line in lines if line.startswith(("| 4", "| 5"))]
+    documented = {
+        reason.strip(" `"): {int(status) for status in row[1].split(",")}
+        for row in rows
+        for reason in row[2].split(",")
+    }
+    assert documented.keys() == STATUS.keys()
+    assert all(status in documented[reason] for reason, status in STATUS.items())
 
 
 def test_every_answer_has_its_id_and_the_security_headers(client):
