@@ -15,12 +15,11 @@ import numpy as np
 from astropy.io import fits
 
 from galmorph.data.bands import colour_image
+from galmorph.data.cutout_file import FITS
 from galmorph.data.images import PARSING
 from galmorph.errors import ImageError, TooManyPixelsError
 from galmorph.params import Band, CutoutsParams
 
-#: What a FITS file begins with.
-MAGIC = b"SIMPLE  ="
 _BANDS: tuple[Band, ...] = ("g", "i", "H")
 _BLOCK = 2880
 #: Header blocks before the image; a file that announces more is no cutout.
@@ -82,7 +81,7 @@ def _header(content: bytes, name: str) -> tuple[dict[str, Any], int]:
     """Parse the primary header; return it and where the data begin."""
     stream = BytesIO(content[:_MAX_HEADER])
     try:
-        if not content.startswith(MAGIC):
+        if not content.startswith(FITS):
             raise ValueError(f"{len(content):,} bytes that begin with {content[:8]!r}")
         with PARSING, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about cards that are not as the standard has them

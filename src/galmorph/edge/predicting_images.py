@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from galmorph.data.images import decode_image, is_blank, max_bytes
+from galmorph.data.cutout_file import check_not_blank, check_side, decode_cutout
+from galmorph.data.images import max_bytes
 from galmorph.data.wanted import Galaxy
 from galmorph.edge.members import Source, close_archives, read_member, stream_tar
 from galmorph.edge.outside import ReadImage
@@ -20,8 +21,6 @@ from galmorph.errors import ArchiveError, ImageError
 from galmorph.parallel import worker_count
 from galmorph.params import PredictParams
 from galmorph.serving.runtime import Runtime
-
-_FITS = b"SIMPLE  ="
 
 
 @dataclass(frozen=True)
@@ -117,17 +116,7 @@ class Reader:
 
     def _decoded(self, content: bytes, name: str) -> np.ndarray:
         """Decode what the service would, and the other formats that acquire reads."""
-        if content.startswith(_FITS):
-            from galmorph.data.fits_image import decode_fits  # astropy takes its time
-
-            pixels = decode_fits(content, name, self.params.max_pixels, self.params.bands)
-        else:
-            pixels = decode_image(content, name, self.params.max_pixels).pixels
-        height, width = pixels.shape[:2]
-        if min(height, width) < self.params.min_side:
-            raise ImageError(
-                f"{name}: a cutout has at least {self.params.min_side} pixels a side. Received: {width} x {height}"
-            )
-        if is_blank(pixels):
-            raise ImageError(f"{name}: blank, every pixel is {pixels[0, 0].tolist()}.")
-        return pixels
+        cutout = decode_cutout(content, name, self.params.max_pixels, self.params.bands)
+        check_side(cutout, name, self.params.min_side)
+        check_not_blank(cutout, name)
+        return cutout

@@ -3,14 +3,17 @@
 Names and media types that a client gives are shown back to it and believed in nothing.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 
-from galmorph.data.images import decode_image, is_blank
+from galmorph.data.cutout_file import FITS, check_not_blank, check_side, decode_cutout
 from galmorph.errors import ImageError, TooManyPixelsError
 from galmorph.params import ServiceParams
-from galmorph.serving.refusals import RefusedError
+from galmorph.serving.refusals import Reason, RefusedError
 
-_PNG, _JPEG, _FITS = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"SIMPLE  ="
+_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _MAX_NAME = 120
 
 
@@ -22,7 +25,7 @@ def shown_name(name: str | None, number: int) -> str:
 
 def media_type(content: bytes) -> str:
     """Return the media type of an image file's content."""
-    known = {_PNG: "image/png", _JPEG: "image/jpeg", _FITS: "image/fits"}
+    known = {_PNG: "image/png", _JPEG: "image/jpeg", FITS: "image/fits"}
     return next((kind for magic, kind in known.items() if content.startswith(magic)), "application/octet-stream")
 
 
@@ -48,32 +51,29 @@ def decode_upload(content: bytes, name: str, params: ServiceParams) -> np.ndarra
     RefusedError
         When it is something else, damaged, too large, too small to be a cutout, or shows nothing.
     """
-    pixels = params.serve.limits.pixels
-    try:
-        if content.startswith((_PNG, _JPEG)):
-            image = decode_image(content, name, pixels).pixels
-        elif content.startswith(_FITS):
-            from galmorph.data.fits_image import decode_fits  # astropy takes its time, and few send FITS
+    if not content:
+        raise RefusedError("unreadable_image", f"{name}: the file is empty. Send a PNG, JPEG or FITS image.")
+    if not content.startswith((_PNG, _JPEG, FITS)):
+        raise RefusedError(
+            "unsupported_format",
+            f"{name}: neither PNG, JPEG nor FITS, whatever its name says. Save the cutout as one of these. "
+            f"Received: {len(content):,} bytes that begin with {content[:8]!r}",
+        )
+    with _refused("unreadable_image"):
+        cutout = decode_cutout(content, name, params.serve.limits.pixels, params.bands)
+    with _refused("small_image"):
+        check_side(cutout, name, params.min_side)
+    with _refused("blank_image"):
+        check_not_blank(cutout, name)
+    return cutout
 
-            image = decode_fits(content, name, pixels, params.bands)
-        elif not content:
-            raise RefusedError("unreadable_image", f"{name}: the file is empty. Send a PNG, JPEG or FITS image.")
-        else:
-            raise RefusedError(
-                "unsupported_format",
-                f"{name}: neither PNG, JPEG nor FITS, whatever its name says. Save the cutout as one of these. "
-                f"Received: {len(content):,} bytes that begin with {content[:8]!r}",
-            )
+
+@contextmanager
+def _refused(reason: Reason) -> Iterator[None]:
+    """Give an image's error its reason."""
+    try:
+        yield
     except TooManyPixelsError as error:
         raise RefusedError("too_many_pixels", str(error)) from error
     except ImageError as error:
-        raise RefusedError("unreadable_image", str(error)) from error
-    height, width = image.shape[:2]
-    if min(height, width) < params.min_side:
-        raise RefusedError(
-            "small_image",
-            f"{name}: a cutout has at least {params.min_side} pixels a side. Received: {width} x {height}",
-        )
-    if is_blank(image):
-        raise RefusedError("blank_image", f"{name}: every pixel is the same, so it shows no galaxy.")
-    return image
+        raise RefusedError(reason, str(error)) from error
