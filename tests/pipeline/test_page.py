@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from galmorph.data.dataset import without_evidence
 from galmorph.serving.keys import new_key
-from galmorph.serving.runtime import Runtime, empty
+from galmorph.serving.runtime import Runtime, sign
 from tests.exported import cutout, export_small, png
 from tests.service import running
 
@@ -135,7 +136,7 @@ def test_an_empty_map_is_said_and_not_drawn(tmp_path, open_page, params):
         (image, label)
         for image, map_ in zip(images, maps, strict=True)
         for label in ("Elliptical", "Other")
-        if empty(map_, label)
+        if without_evidence(sign(label) * map_[None])[0]
     )
     with running(tmp_path / "service", str(folder), QUICK) as service:
         service.until_ready()

@@ -129,6 +129,22 @@ def to_frame(attribution: np.ndarray, height: int, width: int, params: Preproces
     return frame
 
 
+def without_evidence(maps: np.ndarray) -> np.ndarray:
+    """Tell which maps hold nothing that speaks for the class they are for: such a map is said in words, not drawn.
+
+    Parameters
+    ----------
+    maps
+        `(N, ...)` float, above 0 where something does.
+
+    Returns
+    -------
+    numpy.ndarray
+        `(N,)` bool.
+    """
+    return np.asarray(~(maps > 0).any(tuple(range(1, maps.ndim))))
+
+
 def rows(images: np.ndarray, chosen: np.ndarray | slice) -> np.ndarray:
     """Copy some rows of an array that may be memory-mapped, and keep none of the file's pages in memory.
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from galmorph.data.dataset import POSITIVE, classes_of, near_threshold
+from galmorph.data.dataset import POSITIVE, classes_of, near_threshold, without_evidence
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def heat_map_rows(part: pa.Table, threshold: float) -> pa.Table:
     found = classes_of(answered["p_elliptical"].to_numpy(), threshold)
     maps = answered["heat_map"].combine_chunks()
     values = maps.flatten().to_numpy().reshape(len(answered), -1) if len(answered) else np.zeros((0, 1), np.float32)
-    empty = ~(values * np.where(found == POSITIVE, 1, -1)[:, None] > 0).any(1)
+    empty = without_evidence(values * np.where(found == POSITIVE, 1, -1)[:, None])
     return pa.table({"CATAID": answered["CATAID"], "label": found, "empty": empty, "heat_map": maps}, HEAT_MAPS)
 
 

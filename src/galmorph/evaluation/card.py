@@ -11,7 +11,7 @@ import jinja2
 
 from galmorph.evaluation.caveats import where_from
 from galmorph.evaluation.metrics import CLASSES, OVERALL, PER_CLASS
-from galmorph.evaluation.text import NONE, large, p_text, percent, score_text, signed
+from galmorph.evaluation.text import NONE, large, p_text, percent, score_text, signed, slice_name
 
 LICENCE = "Apache-2.0"
 #: How the scores are called, in the order of `metrics.OVERALL`.
@@ -168,9 +168,8 @@ def _slice_lines(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def _slice_name(group: str, name: str, one: Mapping[str, Any]) -> str:
-    told = group if name == "any" else f"{group}, {name}"
     # A bar would end the cell of the table.
-    return (f"{told} ({one['range']})" if one["range"] else told).replace("|", "\\|")
+    return slice_name(group, name, one["range"]).replace("|", "\\|")
 
 
 def _shortcut(metrics: Mapping[str, Any]) -> str:

@@ -10,8 +10,7 @@ from matplotlib.patches import Rectangle
 
 from galmorph.data.dataset import crop_box
 from galmorph.evaluation.masking import Masked
-from galmorph.evaluation.slices import slice_name
-from galmorph.evaluation.text import percent
+from galmorph.evaluation.text import percent, slice_name
 from galmorph.params import PreprocessParams
 
 # Okabe and Ito's, as in `figures`.
@@ -61,7 +60,7 @@ def slice_figure(table: pd.DataFrame, accuracy: float, confidence: float, title:
 
 def _slice_label(row: Any) -> str:
     tested = "" if np.isfinite(row["p_value"]) else ", not tested"
-    return f"{slice_name(row)}  n = {row['n']:,}{tested}"
+    return f"{slice_name(row['group'], row['slice'], row['range'])}  n = {row['n']:,}{tested}"
 
 
 def shortcut_figure(

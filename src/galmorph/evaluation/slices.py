@@ -17,6 +17,7 @@ from galmorph.evaluation.bootstrap import wilson_interval
 from galmorph.evaluation.mcnemar import holm
 from galmorph.evaluation.metrics import CLASSES, rounded
 from galmorph.evaluation.significance import worse_than_rest
+from galmorph.evaluation.text import slice_name
 from galmorph.params import EvaluateParams, SliceParams
 
 #: What `slice_table` gives of each slice.
@@ -249,15 +250,10 @@ def slice_warnings(table: pd.DataFrame) -> list[str]:
     return [_sentence(row) for row in table[table["warning"].to_numpy(bool)].to_dict("records")]
 
 
-def slice_name(row: Mapping[Any, Any]) -> str:
-    """Write a slice's name for a reader: `apparent size, 1 of 3 (below 0.041)`."""
-    name = row["group"] if row["slice"] == "any" else f"{row['group']}, {row['slice']}"
-    return f"{name} ({row['range']})" if row["range"] else str(name)
-
-
 def _sentence(row: Mapping[Any, Any]) -> str:
+    name = slice_name(row["group"], row["slice"], row["range"])
     sentence = (
-        f"{slice_name(row)}: accuracy {row['accuracy']:.3f} [{row['low']:.3f}, {row['high']:.3f}] on {row['n']} "
+        f"{name}: accuracy {row['accuracy']:.3f} [{row['low']:.3f}, {row['high']:.3f}] on {row['n']} "
         f"galaxies, {-100 * row['difference']:.1f} points below all others (p = {row['p_holm']:.2g} after Holm)."
     )
     if row["group"] == NEAR:

@@ -61,3 +61,9 @@ def _signed(value: float, digits: int) -> str:
     # Rounded first, so that -0.0001 does not become -0.000.
     rounded = round(value, digits)
     return f"{rounded:+.{digits}f}".replace("-", "\u2212") if rounded else f"{0:.{digits}f}"
+
+
+def slice_name(group: str, name: str, extent: str = "") -> str:
+    """Write a slice's name for a reader: `apparent size, 1 of 3 (below 0.041)`."""
+    told = group if name == "any" else f"{group}, {name}"
+    return f"{told} ({extent})" if extent else told

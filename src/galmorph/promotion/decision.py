@@ -12,7 +12,7 @@ import numpy as np
 
 from galmorph.evaluation.bootstrap import wilson_interval
 from galmorph.evaluation.mcnemar import mcnemar
-from galmorph.evaluation.text import listed, p_text, percent, score_text
+from galmorph.evaluation.text import listed, p_text, percent, score_text, slice_name
 from galmorph.params import PromoteParams
 from galmorph.promotion.galaxies import Paired
 
@@ -197,7 +197,7 @@ def _slices(metrics: Mapping[str, Any] | None, gate: PromoteParams) -> Reason:
     if metrics is None or metrics.get("slices") is None:
         return Reason("slices", False, "no slice was scored.")
     looked_at = [
-        (_slice_name(group, name), found)
+        (slice_name(group, name), found)
         for group, parts in metrics["slices"].items()
         if group not in gate.slices.exempt
         for name, found in parts.items()
@@ -212,10 +212,6 @@ def _slices(metrics: Mapping[str, Any] | None, gate: PromoteParams) -> Reason:
         limit = f"by no more than {100 * gate.slices.max_gap:g}"
         return Reason("slices", True, f"answered significantly worse, but {limit}: {'; '.join(told)}.")
     return Reason("slices", True, f"none of {len(looked_at)} slices is significantly worse than the rest.")
-
-
-def _slice_name(group: str, name: str) -> str:
-    return group if name == "any" else f"{group}, {name}"
 
 
 def _explanations(faithfulness: Mapping[str, Any] | None, gate: PromoteParams) -> Reason:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from galmorph.data.dataset import crop_box, to_frame
+from galmorph.data.dataset import crop_box, to_frame, without_evidence
 from galmorph.data.segment import segment
 from galmorph.explain.class_map import class_map
 from galmorph.explain.faithfulness.maps import TURNS, rank_correlations, turned_back
@@ -85,7 +85,7 @@ def heat_map(cutout: np.ndarray, coarse: np.ndarray, label: Label, preprocess: P
     top, left, side = crop_box(height, width, preprocess)
     galaxy_seen = float(segments.galaxy[top : top + side, left : left + side].mean())
     total = float(frame.sum(dtype=np.float64))
-    empty = not total > 0
+    empty = bool(without_evidence(frame[None])[0])
 
     def share(mask: np.ndarray) -> float | None:
         return None if empty else min(1.0, float(frame[mask].sum(dtype=np.float64)) / total)

@@ -22,7 +22,7 @@ from galmorph.serving.graph import Precision, chosen_precision, compiled_graph
 from galmorph.serving.source import fetched
 from galmorph.storage import read_image
 
-__all__ = ["Answers", "ExportFacts", "Precision", "Runtime", "empty", "load", "sign"]
+__all__ = ["Answers", "ExportFacts", "Precision", "Runtime", "load", "sign"]
 
 log = logging.getLogger(__name__)
 #: How far bfloat16 may move a probability before float32 is the better choice.
@@ -53,21 +53,6 @@ class Answers:
 def sign(label: Label) -> int:
     """1 where Elliptical is explained, -1 for Other: what `class_map` multiplies the sum by."""
     return 1 if label == POSITIVE else -1
-
-
-def empty(coarse: np.ndarray, label: Label) -> bool:
-    """Whether nothing in an image speaks for a label: its heat map is zero all over, all evidence is against it.
-
-    Such a map must be said in words, not drawn.
-
-    Parameters
-    ----------
-    coarse
-        `(h, w)` float, one of `Answers.maps`.
-    label
-        What is explained.
-    """
-    return not bool((sign(label) * coarse > 0).any())
 
 
 class Runtime:

@@ -144,6 +144,14 @@ def test_what_the_model_did_not_see_is_zero():
     assert frame.sum() == pytest.approx(50 * 50)
 
 
+def test_a_map_without_evidence_is_told():
+    maps = np.zeros((3, 2, 2), np.float32)
+    maps[0], maps[1, 1, 0] = -1, 0.1
+    assert dataset.without_evidence(maps).tolist() == [True, False, True]
+    assert dataset.without_evidence(-maps.reshape(3, 4)).tolist() == [False, True, True]
+    assert dataset.without_evidence(np.zeros((0, 2, 2))).tolist() == []
+
+
 def numbered(count: int = 21, side: int = 16) -> np.ndarray:
     """Noise images whose pixel in the middle says which they are."""
     images = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), np.uint8)

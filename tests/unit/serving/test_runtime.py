@@ -19,7 +19,7 @@ from galmorph.params import MedianParams, TvParams
 from galmorph.serving.export import Origin, export
 from galmorph.serving.exported import digests
 from galmorph.serving.graph import chosen_precision
-from galmorph.serving.runtime import Runtime, empty, load, piece
+from galmorph.serving.runtime import Runtime, load, piece
 from galmorph.storage import write_image, write_json
 from tests.convolutional import galaxies, made
 from tests.exporting import exported, facts_of
@@ -144,15 +144,6 @@ def test_a_lone_caller_has_all_streams_and_two_share_them(runtime):
 
 def test_labels(runtime):
     assert runtime.labels(np.array([0.49, 0.5, 0.9])) == ["Other", "Elliptical", "Elliptical"]
-
-
-def test_a_map_without_evidence_is_told(runtime):
-    against = -np.ones((3, 3), np.float32)
-    assert empty(against, "Elliptical")
-    assert not empty(against, "Other")
-    assert empty(np.zeros((3, 3)), "Other")
-    against[1, 1] = 0.1
-    assert not empty(against, "Elliptical")
 
 
 class TestPrepare:
