@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from galmorph.data.dataset import crop_box, to_frame, without_evidence
-from galmorph.data.segment import segment
 from galmorph.explain.class_map import class_map
 from galmorph.explain.faithfulness.maps import TURNS, rank_correlations, turned_back
 from galmorph.explain.faithfulness.maps import turned as turned_once
+from galmorph.explain.faithfulness.on_galaxy import points_at, regions_of
 from galmorph.explain.reason import Evidence, Numbers, Turns
 from galmorph.params import Label, PreprocessParams
 from galmorph.serving.runtime import sign
@@ -34,7 +34,7 @@ class HeatMap:
     pointing
         Whether the map's strongest place lies on the galaxy; None as for `galaxy`.
     galaxy_found
-        Whether a galaxy stands out at the centre of the cutout.
+        Whether a galaxy stands out at the centre of the cutout, within what the model sees.
     stability
         Mean rank correlation with the maps of the turned and mirrored picture, turned back, as the report has it; a map
         that turning empties counts as 0. None where the map is the same all over: it has no ranks.
@@ -80,25 +80,24 @@ def heat_map(cutout: np.ndarray, coarse: np.ndarray, label: Label, preprocess: P
     height, width = cutout.shape[:2]
     maps = class_map(coarse, np.full(len(coarse), sign(label)), preprocess.image_size)
     frame = to_frame(maps[0], height, width, preprocess)
-    segments = segment(cutout)
-    found = bool(segments.galaxy.any())
+    # As the checks of explanations count, so that both say the same of a map.
+    regions = regions_of(cutout, preprocess)
     top, left, side = crop_box(height, width, preprocess)
-    galaxy_seen = float(segments.galaxy[top : top + side, left : left + side].mean())
-    total = float(frame.sum(dtype=np.float64))
+    seen = frame[top : top + side, left : left + side]
+    found = bool(regions[0].any())
     empty = bool(without_evidence(frame[None])[0])
-
-    def share(mask: np.ndarray) -> float | None:
-        return None if empty else min(1.0, float(frame[mask].sum(dtype=np.float64)) / total)
-
-    strongest = np.unravel_index(int(frame.argmax()), frame.shape)
+    total = seen.sum(dtype=np.float64)
+    galaxy, neighbours, sky = (
+        None if empty else min(1.0, float(seen[region].sum(dtype=np.float64) / total)) for region in regions[:3]
+    )
     return HeatMap(
         frame=frame,
         empty=empty,
-        galaxy=share(segments.galaxy) if found else None,
-        neighbours=share(segments.neighbours),
-        sky=share(segments.sky),
-        uniform=galaxy_seen if found else None,
-        pointing=bool(segments.galaxy[strongest]) if found and not empty else None,
+        galaxy=galaxy if found else None,
+        neighbours=neighbours,
+        sky=sky,
+        uniform=float(regions[0].mean()) if found else None,
+        pointing=points_at(seen, regions[0]) if found and not empty else None,
         galaxy_found=found,
         stability=_stability(maps),
     )

@@ -10,6 +10,8 @@ from scipy.stats import spearmanr
 
 from galmorph.data.dataset import crop_box
 from galmorph.explain.class_map import class_map, empty_text
+from galmorph.explain.faithfulness.on_galaxy import energies, regions_of
+from galmorph.serving.explaining import heat_map
 from galmorph.serving.runtime import Runtime
 from tests.exported import PREPROCESS, cutout, export_small, jpeg, png
 
@@ -151,6 +153,35 @@ def test_the_map_of_either_class_may_be_asked_for(client):
         assert both[0]["heat_map"]["layer"] != both[1]["heat_map"]["layer"]
         texts |= {each["heat_map"]["text"].split(":")[0] for each in both}
     assert {"Grad-CAM for Elliptical", "Grad-CAM for Other"} & texts
+
+
+@pytest.mark.parametrize("crop", [0.5, 1.0])
+def test_a_map_is_counted_as_the_checks_of_explanations_count(crop):
+    preprocess = PREPROCESS.model_copy(update={"crop": crop})
+    side = preprocess.image_size
+    random = np.random.default_rng(1).random((8, side, side), np.float32)
+    # The strongest place is several pixels: the first is on the sky, most are on the galaxy.
+    tied = random * 0.5
+    tied[:, 0, 0] = tied[:, 9:15, 9:15] = 1
+    image = cutout(1)
+    for maps in (random, tied):
+        found = heat_map(image, maps, "Elliptical", preprocess)
+        energy = energies([image], {"map": maps[:1]}, preprocess)
+        shares = [found.galaxy, found.neighbours, found.sky]
+        np.testing.assert_allclose(shares, energy.shares["map"][0, :3], rtol=1e-5)
+        assert found.uniform == energy.uniform[0, 0]
+        assert found.pointing == bool(energy.pointing["map"][0])
+    assert found.pointing
+
+
+def test_a_galaxy_outside_of_what_the_model_sees_is_not_found():
+    image = np.roll(cutout(0), 32, 1)  # still the one nearest to the centre
+    preprocess = PREPROCESS.model_copy(update={"crop": 0.1})
+    maps = np.ones((8, 24, 24), np.float32)
+    assert regions_of(image, PREPROCESS.model_copy(update={"crop": 1.0}))[0].any()
+    assert not regions_of(image, preprocess)[0].any()
+    found = heat_map(image, maps, "Elliptical", preprocess)
+    assert (found.galaxy_found, found.galaxy, found.uniform, found.pointing) == (False, None, None, None)
 
 
 def test_an_empty_map_is_said_and_not_drawn(client, monkeypatch):
