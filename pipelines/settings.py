@@ -11,8 +11,10 @@ from galmorph import __version__
 from galmorph.cluster.values import carried
 from galmorph.params import check, read_values
 
+#: The environment variable that names the image; and nobody's registry, which the repository's own pipelines name.
+IMAGE_NAME, NOBODYS = "GALMORPH_IMAGE", "registry.example.org/"
 #: Every component runs in it: infra/docker's target train or train-cpu. Whoever deploys pins it by digest.
-IMAGE = os.environ.get("GALMORPH_IMAGE", f"registry.example.org/galmorph/train-cpu:{__version__}")
+IMAGE = os.environ.get(IMAGE_NAME) or f"{NOBODYS}galmorph/train-cpu:{__version__}"
 
 PARAMS_FILE = Path("params.yaml")
 

@@ -6,6 +6,8 @@ import io
 import logging
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from galmorph.errors import GalmorphError, ParamsError, SubmissionError
+from pipelines import settings
 from pipelines.arguments import run_arguments
 
 if TYPE_CHECKING:
@@ -51,6 +54,11 @@ def parser() -> argparse.ArgumentParser:
         "--pipeline",
         default="training",
         help="its name in pipelines/compiled (training), or the path of a compiled one",
+    )
+    whole.add_argument(
+        "--image",
+        default=os.environ.get(settings.IMAGE_NAME, ""),
+        help=f"that every component runs in; else ${settings.IMAGE_NAME}, else what the pipeline was compiled with",
     )
     whole.add_argument("--experiment", default=_DEFAULT_EXPERIMENT, metavar="NAME", help="KFP's, to list the run under")
     whole.add_argument("--new-experiment", action="store_true", help="make the experiment where there is none")
@@ -93,6 +101,8 @@ def submit(options: argparse.Namespace) -> None:
     path = compiled(options.pipeline)
     spec = read(path)
     arguments = run_arguments(spec, options.param, path.name)
+    if not options.image:
+        refuse_nobodys_image(spec, path)
 
     # Only now: kfp takes seconds to import, and what is wrong above is said at once.
     from pipelines.kubeflow import Client, explained, refuse_older
@@ -102,7 +112,8 @@ def submit(options: argparse.Namespace) -> None:
     client = Client(host, options.namespace, token_file(options.token_file), options.ca_file)
     refuse_older(client, spec, host)
     name, page = spec["pipelineInfo"]["name"], os.environ.get(UI, host)
-    with explained(host), contextlib.redirect_stdout(io.StringIO()):  # kfp prints addresses of its own
+    # kfp prints addresses of its own.
+    with in_image(path, options.image) as path, explained(host), contextlib.redirect_stdout(io.StringIO()):
         experiment = _experiment(client, options, host)
         if options.cron is not None:
             recurring = _recur(client, experiment, f"{name} {options.cron}", path, arguments, options.cron)
@@ -149,6 +160,43 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(spec, dict) or not {"root", "pipelineInfo"} <= set(spec):
         raise SubmissionError(f"{path}: not a pipeline that kfp compiled. Received: {spec!r:.80}")
     return spec
+
+
+def refuse_nobodys_image(spec: dict[str, Any], path: Path) -> None:
+    """Refuse a pipeline whose image no cluster can pull.
+
+    Raises
+    ------
+    SubmissionError
+        When a component runs in an image of the registry that stands for nobody's.
+    """
+    for container in _containers(spec):
+        if container["image"].startswith(settings.NOBODYS):
+            raise SubmissionError(
+                f"{path}: its image is in nobody's registry. Give yours with --image or in ${settings.IMAGE_NAME}, "
+                f"best pinned by digest: REGISTRY/galmorph/train-cpu@sha256:... Received: {container['image']}"
+            )
+
+
+@contextlib.contextmanager
+def in_image(path: Path, image: str) -> Iterator[Path]:
+    """Yield the compiled pipeline with another image for every component; itself, where none is given."""
+    if not image:
+        yield path
+        return
+    documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+    for container in _containers(documents[0]):
+        container["image"] = image
+    with tempfile.TemporaryDirectory(prefix="galmorph-submit-") as folder:
+        changed = Path(folder) / path.name
+        changed.write_text(yaml.safe_dump_all(documents, sort_keys=False), encoding="utf-8")
+        yield changed
+
+
+def _containers(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what says how each component is run; importers run in Kubeflow's own image."""
+    executors = spec.get("deploymentSpec", {}).get("executors", {}).values()
+    return [executor["container"] for executor in executors if "container" in executor]
 
 
 def token_file(given: Path | None) -> Path | None:

@@ -10,7 +10,11 @@ from galmorph.cluster.values import carried
 SECTIONS = ("preprocess", "train", "experiments", "compare")
 
 
-@dsl.component(base_image="registry.example.org/galmorph/train-cpu:0.1.0", install_kfp_package=False)
+#: That a cluster could pull.
+IMAGE = "registry.test/galmorph/train-cpu:0.1.0"
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
 def show(values: dict, revision: str):
     """Print values."""
     print(values, revision)

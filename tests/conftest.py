@@ -15,6 +15,9 @@ from galmorph.quiet import QUIET
 for name, value in QUIET.items():
     os.environ.setdefault(name, value)
 
+# What a shell exports to compile for its cluster: the pipelines read it when they are imported.
+os.environ.pop("GALMORPH_IMAGE", None)
+
 REPOSITORY = Path(__file__).parents[1]
 
 

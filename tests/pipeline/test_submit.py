@@ -1,6 +1,7 @@
 """The command that submits a pipeline, against a server that speaks KFP's API."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 import yaml
 
 from pipelines.submit import COMPILED, main, read
-from tests.compiled import compile_small
+from tests.compiled import IMAGE, compile_small
 from tests.kfp_server import Cluster, own_certificate, serving
 from tests.project import REPOSITORY
 
@@ -119,9 +120,46 @@ class TestRun:
         parameters = read(compiled)["root"]["inputDefinitions"]["parameters"]
         needed = [name for name, one in parameters.items() if "defaultValue" not in one and not one.get("isOptional")]
         given = [part for name in needed for part in ("--param", f"{name}=x")]
-        done = submit("--pipeline", compiled.stem, *given, host=cluster.url, given=None)
+        done = submit("--pipeline", compiled.stem, *given, "--image", IMAGE, host=cluster.url, given=None)
         assert (done.returncode, done.stderr) == (0, "")
         assert len(cluster.runs) == 1
+
+
+class TestImage:
+    def images(self, sent: dict) -> set[str]:
+        whole = sent["pipeline_spec"]
+        executors = whole.get("pipeline_spec", whole)["deploymentSpec"]["executors"]
+        return {executor["container"]["image"] for executor in executors.values()}
+
+    def test_what_a_pipeline_was_compiled_with_stays(self, submit, cluster):
+        assert submit(host=cluster.url).returncode == 0
+        assert self.images(cluster.runs[0]) == {IMAGE}
+
+    def test_another_replaces_that_of_every_component_and_nothing_else(self, submit, cluster):
+        done = submit("--pipeline", "prediction", "--image", "my.org/train@sha256:0", "--param", "model=m",
+                      "--param", "images=i", host=cluster.url, given=None)  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+        sent = cluster.runs[0]["pipeline_spec"]
+        assert self.images(cluster.runs[0]) == {"my.org/train@sha256:0"}
+        kept = COMPILED.joinpath("prediction.yaml").read_text()
+        whole, platform = yaml.safe_load_all(re.sub(r"(image: )\S+/train-cpu:\S+", r"\1my.org/train@sha256:0", kept))
+        assert sent["pipeline_spec"] == whole
+        assert sent["platform_spec"] == platform
+
+    def test_it_comes_from_the_environment_too(self, submit, cluster, monkeypatch):
+        monkeypatch.setenv("GALMORPH_IMAGE", "my.org/train@sha256:1")
+        assert submit(host=cluster.url).returncode == 0
+        assert self.images(cluster.runs[0]) == {"my.org/train@sha256:1"}
+
+    def test_a_recurring_run_gets_it_too(self, submit, cluster):
+        assert submit("--cron", "@daily", "--image", "my.org/train@sha256:2", host=cluster.url).returncode == 0
+        assert self.images(cluster.recurring[0]) == {"my.org/train@sha256:2"}
+
+    def test_one_that_nobody_can_pull_is_refused(self, submit, cluster):
+        message = refused(submit("--pipeline", "training", host=cluster.url, given=None))
+        assert "Give yours with --image" in message
+        assert "Received: registry.example.org/galmorph/train-cpu:" in message
+        assert cluster.requests == []
 
 
 class TestParams:
