@@ -8,7 +8,13 @@ from galmorph.cluster.process import CHECKPOINTS, RUN
 from pipelines import settings
 
 #: Keys of the ConfigMap and the Secrets; each becomes the environment variable of that name.
-_TRACKING_KEYS = ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME")
+_TRACKING_KEYS = (
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_EXPERIMENT_NAME",
+    # Whether files go between a pod and the store directly, which not every network lets them.
+    "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD",
+    "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD",
+)
 _TRACKING_SECRETS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 _METRICS_PORT = "GALMORPH_METRICS_PORT"
 _DATA_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL")

@@ -205,6 +205,25 @@ def test_what_trains_shows_its_metrics_at_the_port_that_its_label_names(pipeline
         assert PORT not in [variable["name"] for variable in variables]
 
 
+def test_what_the_config_map_says_of_mlflow_reaches_whoever_asks_it(pipeline):
+    """Without the last two MLflow sends a pod on to the object store."""
+    _, platform = yaml.safe_load_all(pipeline[1])
+    placed = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    asking = {"prediction": ["predict"]}.get(pipeline[0], ["train", "evaluate", "register", "gate", "promote"])
+    for name in asking:
+        (config,) = placed[f"exec-{name}"]["configMapAsEnv"]
+        assert {each["envVar"]: each["configMapKey"] for each in config["keyToEnv"]} == {
+            key: key
+            for key in (
+                "MLFLOW_TRACKING_URI",
+                "MLFLOW_EXPERIMENT_NAME",
+                "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD",
+                "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD",
+            )
+        }
+        assert config["optional"]
+
+
 def test_every_denoiser_is_in_the_loop():
     whole = compiled(PIPELINES["training"])
     loop = re.search(r"raw: '(\[.*?\])'", whole)
