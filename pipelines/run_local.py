@@ -5,6 +5,7 @@ The pipelines are those that a cluster runs; their components run one after anot
 
 import argparse
 import os
+import shutil
 import sys
 import tarfile
 from pathlib import Path
@@ -24,6 +25,8 @@ from pipelines.training import training
 
 #: Below the folder of a run.
 ARTIFACTS, IMAGES, STORE, LOGGED = "artifacts", "images", "mlflow.db", "mlartifacts"
+#: Kubeflow Pipelines puts each run into a folder of its own: the pipeline's name and a time of so many numbers.
+_TIME = 7
 
 
 def train(values: dict[str, Any], folder: Path, workers: int) -> None:
@@ -50,9 +53,7 @@ def train(values: dict[str, Any], folder: Path, workers: int) -> None:
 def predict(values: dict[str, Any], folder: Path, shards: int) -> None:
     """Run the prediction pipeline on the galaxies that training acquired, with the model that it registered."""
     _start(folder)
-    images = folder / IMAGES
-    with tarfile.open(one_artifact(folder, "acquire", "raw")) as packed:
-        packed.extractall(images, filter="data")
+    images = unpacked(folder)
     registered = values["register"]
     _run(
         prediction,
@@ -65,13 +66,24 @@ def predict(values: dict[str, Any], folder: Path, shards: int) -> None:
     )
 
 
+def unpacked(folder: Path) -> Path:
+    """Unpack the galaxies that the newest training acquired, in the place of those before, and return where."""
+    images = folder / IMAGES
+    if images.exists():
+        shutil.rmtree(images)
+    with tarfile.open(one_artifact(folder, "acquire", "raw")) as packed:
+        packed.extractall(images, filter="data")
+    return images
+
+
 def artifacts(folder: Path, component: str, output: str) -> list[Path]:
-    """Find an output of a component, once for each time that the component ran."""
-    return sorted((folder / ARTIFACTS).glob(f"**/{component}/{output}"))
+    """Find an output of a component in the newest run of each pipeline, once for each time that the component ran."""
+    newest = {run.name.rsplit("-", _TIME)[0]: run for run in sorted((folder / ARTIFACTS).glob("*"))}
+    return sorted(path for run in newest.values() for path in run.glob(f"**/{component}/{output}"))
 
 
 def one_artifact(folder: Path, component: str, output: str) -> Path:
-    """Find an output of a component that ran once."""
+    """Find an output of a component that runs once."""
     (found,) = artifacts(folder, component, output)
     return found
 
