@@ -31,11 +31,11 @@ def predict_shard(
     Parameters
     ----------
     model
-        `models:/NAME@ALIAS`, `models:/NAME/VERSION`, or the path of an exported folder.
+        `models:/NAME@ALIAS`, `models:/NAME/VERSION`, or an exported folder below `volume`.
     images, catalogue
         Below `volume`: a folder, tar or zip, and a table with ids (empty: every image).
     volume
-        Where the images are mounted.
+        Where images and folders are mounted.
     shard
         `i/n`.
     values
@@ -48,7 +48,7 @@ def predict_shard(
 
         root = Path(volume)
         asked = Asked(
-            model=model,
+            model=model if model.startswith("models:/") else str(root / model),
             images=root / images,
             output=folder / "predicted" / TABLE,
             catalogue=root / catalogue if catalogue else None,
