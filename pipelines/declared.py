@@ -22,11 +22,13 @@ class Parameter:
 
 #: What a run asks of the cluster.
 PLACEMENT: Mapping[str, Parameter] = {
-    "cpu": Parameter(str, settings.CPU, "CPUs that a component asks for"),
+    "cpu": Parameter(str, settings.CPU, "CPUs that a component asks for, and gets no more of"),
     "memory": Parameter(str, settings.MEMORY, "memory that a component asks for, and gets no more of"),
 }
 MODEL_PLACEMENT: Mapping[str, Parameter] = {
-    "train_cpu": Parameter(str, settings.TRAIN_CPU, "CPUs that components ask for which run a model"),
+    "train_cpu": Parameter(
+        str, settings.TRAIN_CPU, "CPUs that components ask for which run a model, and get no more of"
+    ),
     "train_memory": Parameter(str, settings.TRAIN_MEMORY, "memory that they ask for, and get no more of"),
     "gpu_type": Parameter(str, settings.GPU_TYPE, "the resource by which they ask for GPUs"),
     "gpus": Parameter(str, settings.GPU_COUNT, "GPUs that each of them asks for"),

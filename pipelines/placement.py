@@ -27,6 +27,8 @@ def placed(task: dsl.PipelineTask, cpu: Any, memory: Any, *, seconds: int = sett
     task.set_cpu_request(cpu)
     task.set_memory_request(memory)
     task.set_memory_limit(memory)
+    # `galmorph.cpu.core_count` reads it in the pod: else each would start as much at once as its node has cores.
+    task.set_cpu_limit(cpu)
     task.set_retry(
         num_retries=settings.RETRIES,
         backoff_duration=settings.BACKOFF,

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from galmorph.cpu import core_count
 from galmorph.errors import GalmorphError
 
 Item = TypeVar("Item")
@@ -27,14 +28,11 @@ _KEPT_BYTES = 32 * 2**20
 
 
 def worker_count() -> int:
-    """How many processes to use: `GALMORPH_WORKERS`, else the cores this process may run on."""
+    """How many processes to use: `GALMORPH_WORKERS`, else the cores that this process may use."""
     asked = os.environ.get("GALMORPH_WORKERS", "")
     if asked and not (asked.isdigit() and int(asked) > 0):
         raise GalmorphError(f"GALMORPH_WORKERS must be a whole number from 1 up. Received: {asked!r}")
-    if asked:
-        return int(asked)
-    # macOS and Windows have no affinity call.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return int(asked) if asked else core_count()
 
 
 def progress(items: Iterator[Item], total: int, description: str, unit: str = "galaxies") -> Iterator[Item]:

@@ -151,12 +151,15 @@ def test_every_pod_has_a_limit_a_time_out_and_another_chance(pipeline):
         if label == "exec-report-outcome":
             continue
         assert set(executor["container"]["resources"]) >= {
-            "resourceCpuRequest", "resourceMemoryRequest", "resourceMemoryLimit",
+            "resourceCpuRequest", "resourceCpuLimit", "resourceMemoryRequest", "resourceMemoryLimit",
         }, label  # fmt: skip
         assert int(placed[label]["activeDeadlineSeconds"]) > 0, label
         retry = tasks(pipeline[1])[label.replace("exec-", "comp-")]["retryPolicy"]
         assert retry["maxRetryCount"] > 0
         assert retry["backoffDuration"] != "0s"
+        resources = executor["container"]["resources"]
+        # The limit is what a pod finds out how many processes and threads to start by.
+        assert resources["resourceCpuLimit"] == resources["resourceCpuRequest"], label
 
 
 def test_groups_are_handed_what_their_tasks_are_placed_by(pipeline):

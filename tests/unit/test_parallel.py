@@ -80,6 +80,12 @@ def test_a_wrong_worker_count_is_refused(monkeypatch, value):
         worker_count()
 
 
+def test_there_is_a_worker_for_each_core_of_the_container(monkeypatch):
+    monkeypatch.delenv("GALMORPH_WORKERS", raising=False)
+    monkeypatch.setattr("galmorph.parallel.core_count", lambda: 3)
+    assert worker_count() == 3
+
+
 def test_workers_end_when_their_parent_is_killed(tmp_path):
     script = (
         "import sys; sys.path.insert(0, '.');"

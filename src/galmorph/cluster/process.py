@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from galmorph.cpu import core_count
 from galmorph.errors import GalmorphError, StorageError, TrackingError
 from galmorph.quiet import settle
 
@@ -17,6 +18,8 @@ TERMINATION_LOG = Path("/dev/termination-log")
 _LONGEST_MESSAGE = 4096
 #: A folder that outlives the pod, and what the run of the pipeline is called: with both, a retried component goes on.
 CHECKPOINTS, RUN = "GALMORPH_CHECKPOINTS", "GALMORPH_PIPELINE_RUN"
+#: Libraries read these, and start a thread for each of the node's cores where they are not set.
+_THREADS = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS")
 #: Without these MLflow writes into the working folder, which is gone at the end.
 _TRACKING = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID")
 
@@ -43,6 +46,8 @@ def component(name: str) -> Iterator[Path]:
         standard error and as the reason of the container's end, and no stack trace.
     """
     settle()
+    for variable in _THREADS:
+        os.environ.setdefault(variable, str(core_count()))
     # A pod that is taken away is told so first: unwinding removes what is temporary.
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:

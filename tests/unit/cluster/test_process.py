@@ -20,6 +20,10 @@ def _quietly(monkeypatch):
     monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
     for name in (process.CHECKPOINTS, process.RUN):
         monkeypatch.delenv(name, raising=False)
+    # What it sets is this process's too: put back what was there.
+    for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture
@@ -38,6 +42,14 @@ def test_it_works_in_a_folder_of_its_own_that_is_gone_at_the_end():
         Path("half").touch()
     assert Path.cwd() == before
     assert not folder.exists()
+
+
+def test_libraries_take_the_cores_of_the_container_and_not_of_the_node(monkeypatch):
+    monkeypatch.setattr(process, "core_count", lambda: 3)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    with process.component("train"):
+        assert os.environ["TF_NUM_INTRAOP_THREADS"] == "3"
+        assert os.environ["OMP_NUM_THREADS"] == "1", "what was asked for stays"
 
 
 def test_an_error_of_galmorph_is_the_last_word(last_word):
