@@ -20,21 +20,24 @@ _METRICS_PORT = "GALMORPH_METRICS_PORT"
 _DATA_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL")
 
 
-def placed(task: dsl.PipelineTask, cpu: Any, memory: Any, *, seconds: int = settings.SHORT) -> dsl.PipelineTask:
-    """Give a task its resources and a time-out, and let it be tried again after a pause."""
+def placed(
+    task: dsl.PipelineTask, cpu: Any, memory: Any, *, seconds: int = settings.SHORT, again: bool = True
+) -> dsl.PipelineTask:
+    """Give a task its resources and a time-out, and let it be tried again after a pause, unless that is no use."""
     # The compiler hands a group of tasks what its tasks read, and overlooks what they are placed by.
     task.register_pipeline_channels([cpu, memory])
     task.set_cpu_request(cpu)
-    task.set_memory_request(memory)
-    task.set_memory_limit(memory)
     # `galmorph.cpu.core_count` reads it in the pod: else each would start as much at once as its node has cores.
     task.set_cpu_limit(cpu)
-    task.set_retry(
-        num_retries=settings.RETRIES,
-        backoff_duration=settings.BACKOFF,
-        backoff_factor=settings.BACKOFF_FACTOR,
-        backoff_max_duration=settings.LONGEST_BACKOFF,
-    )
+    task.set_memory_request(memory)
+    task.set_memory_limit(memory)
+    if again:
+        task.set_retry(
+            num_retries=settings.RETRIES,
+            backoff_duration=settings.BACKOFF,
+            backoff_factor=settings.BACKOFF_FACTOR,
+            backoff_max_duration=settings.LONGEST_BACKOFF,
+        )
     return kubernetes.set_timeout(task, seconds)
 
 

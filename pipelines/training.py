@@ -45,6 +45,11 @@ def _small(task: dsl.PipelineTask, given: SimpleNamespace) -> dsl.PipelineTask:
     return placed(task, given.cpu, given.memory)
 
 
+def _once(task: dsl.PipelineTask, given: SimpleNamespace) -> dsl.PipelineTask:
+    """Place a task of moments: when it fails, what it was given is wrong, and would be wrong again."""
+    return placed(task, given.cpu, given.memory, again=False)
+
+
 def _logging(task: dsl.PipelineTask, given: SimpleNamespace) -> dsl.PipelineTask:
     return tracked(_small(task, given), given.tracking, given.tracking_secret)
 
@@ -58,12 +63,12 @@ def _large(task: dsl.PipelineTask, given: SimpleNamespace) -> dsl.PipelineTask:
 
 def _wire(given: SimpleNamespace, get_raw: Callable[[], dsl.PipelineTask]) -> None:
     with dsl.ExitHandler(afresh(do.report_outcome()), name="run"):
-        values = _small(do.check_params(**{f"{name}_params": getattr(given, name) for name in _SECTIONS}), given)
+        values = _once(do.check_params(**{f"{name}_params": getattr(given, name) for name in _SECTIONS}), given)
         raw = get_raw().after(values).outputs["raw"]
         # Whatever follows reads the manifest or the splits: data that are not fit stop the run here.
         valid = _small(do.validate(raw=raw, validate_params=given.validate), given)
         manifest = valid.outputs["manifest"]
-        splits = _small(do.split(manifest=manifest, split_params=given.split), given).outputs["splits"]
+        splits = _once(do.split(manifest=manifest, split_params=given.split), given).outputs["splits"]
         images = {"raw": raw, "variants": _denoise(given, raw, manifest, valid.outputs["card"])}
         experiments = _search(given, values.output, {"splits": splits, **images})
         trained = _experiments(given, experiments, splits, manifest, images)
@@ -99,7 +104,7 @@ def _search(given: SimpleNamespace, values: Any, data: dict[str, Any]) -> Any:
 def _experiments(
     given: SimpleNamespace, experiments: Any, splits: Any, manifest: Any, images: dict[str, Any]
 ) -> Inputs:
-    rows = _small(do.list_experiments(experiments_params=experiments), given)
+    rows = _once(do.list_experiments(experiments_params=experiments), given)
     with dsl.ParallelFor(rows.output, name="experiments") as row:
         trained = do.train(
             splits=splits,
