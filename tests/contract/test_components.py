@@ -80,12 +80,12 @@ class TestStage:
 
     def test_it_hands_its_own_name_and_artifacts_on(self, name):
         """One call, with everything that the component is given: nothing else is in its body."""
-        source = inspect.getsource(getattr(components, name).python_func)
-        body = source[source.index('"""') :]
+        # Behind the docstring, whose words are no calls.
+        body = inspect.getsource(getattr(components, name).python_func).split('"""')[2]
         assert f'"{name}"' in body
         for key in {*artifacts(specification(name).inputs), *artifacts(specification(name).outputs)}:
             assert re.search(rf"\b{key}\b", body), key
-        assert not re.search(r"\b(if|for|while|try)\b", body.split('"""')[2])
+        assert not re.search(r"\b(if|for|while|try)\b", body)
 
 
 @pytest.mark.parametrize("name", components.__all__)
@@ -157,9 +157,9 @@ def test_every_pod_has_a_limit_a_time_out_and_another_chance(pipeline):
         assert set(executor["container"]["resources"]) >= {
             "resourceCpuRequest", "resourceCpuLimit", "resourceMemoryRequest", "resourceMemoryLimit",
         }, label  # fmt: skip
-        assert int(placed[label]["activeDeadlineSeconds"]) > 0, label
-        retry = tasks(pipeline[1])[label.replace("exec-", "comp-")]["retryPolicy"]
-        assert retry["maxRetryCount"] > 0
+        resources = executor["container"]["resources"]
+        # The limit is what a pod finds out how many processes and threads to start by.
+        assert resources["resourceCpuLimit"] == resources["resourceCpuRequest"], label
         assert int(placed[label]["activeDeadlineSeconds"]) > 0, label
         task = tasks(pipeline[1])[label.replace("exec-", "comp-")]
         if label.removeprefix("exec-") in ONCE:
@@ -168,10 +168,6 @@ def test_every_pod_has_a_limit_a_time_out_and_another_chance(pipeline):
         retry = task["retryPolicy"]
         assert retry["maxRetryCount"] > 0
         assert retry["backoffDuration"] != "0s"
-        assert retry["backoffDuration"] != "0s"
-        resources = executor["container"]["resources"]
-        # The limit is what a pod finds out how many processes and threads to start by.
-        assert resources["resourceCpuLimit"] == resources["resourceCpuRequest"], label
 
 
 def test_groups_are_handed_what_their_tasks_are_placed_by(pipeline):
