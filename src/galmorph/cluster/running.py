@@ -4,8 +4,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from galmorph import params as p
 from galmorph.cluster.artifacts import Artifact, deliver, restore
 from galmorph.cluster.process import check_tracking, component
@@ -45,7 +43,8 @@ def experiment_rows(experiments: Mapping[str, Any]) -> list[dict[str, Any]]:
     """
     with component("experiments"):
         rows = {
-            name: _validated(p.ExperimentParams, row, f"experiments.{name}") for name, row in meant(experiments).items()
+            name: p.checked(p.ExperimentParams, row, f"{SOURCE}: experiments.{name}")
+            for name, row in meant(experiments).items()
         }
         return [
             {"experiment": name, "variant": row.variant, "experiments": {name: experiments[name]}}
@@ -123,14 +122,5 @@ def _params(stage: Stage, values: Mapping[str, Any], row: str) -> Any:
         raise ParamsError(
             f"{SOURCE}: no row or section {error}, of {', '.join(stage.sections)}. Received: {', '.join(values)}"
         ) from error
-    return _validated(stage.params, own, ", ".join(stage.sections))
-
-
-def _validated(model: Any, values: Any, section: str) -> Any:
-    try:
-        return TypeAdapter(model).validate_python(values)
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, one['loc']))}: {one['msg']}. Received: {one['input']!r:.80}" for one in error.errors()
-        )
-        raise ParamsError(f"{SOURCE}: {section}: {problems}") from error
+    sections = ", ".join(stage.sections).format(variant=row, experiment=row)
+    return p.checked(stage.params, own, f"{SOURCE}: {sections}")

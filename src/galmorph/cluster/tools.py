@@ -1,4 +1,4 @@
-"""The tools that a pipeline uses, on artifacts: search, promotion, prediction."""
+"""The tools that a pipeline uses, on artifacts: search and promotion."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import Field, ValidationError, create_model
+from pydantic import Field, TypeAdapter, ValidationError, create_model
 from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -148,9 +148,9 @@ def _key(name: str, field: FieldInfo) -> str:
 
 
 def checked(model: type[Model], values: Any, source: str) -> Model:
-    """Build a section's model, or say which keys are wrong and what is known there."""
+    """Build a section's model, or a union's, or say which keys are wrong and what is known there."""
     try:
-        return model.model_validate(values)
+        return TypeAdapter(model).validate_python(values)
     except ValidationError as error:
         problems = "; ".join(_problem(model, detail) for detail in error.errors())
         raise ParamsError(f"{source}: {problems}") from error
@@ -169,7 +169,7 @@ def _problem(model: type[Section], detail: Any) -> str:
 
 def _known_keys(model: type[Section], location: tuple[int | str, ...]) -> list[str]:
     """Return the keys of the models at `location`; steps that are not fields (list items, unions) are passed over."""
-    here = [model]
+    here = _models_in(model)
     for step in location:
         annotations = [field.annotation for name, field in _fields(here) if name == step]
         here = [found for annotation in annotations for found in _models_in(annotation)] if annotations else here

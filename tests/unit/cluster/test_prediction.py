@@ -1,20 +1,11 @@
 """Where a component that answers a share looks for what it is given."""
 
-import logging
-
 import pandas as pd
-import pytest
 
 from galmorph.cluster.prediction import TABLE, predict_shard
 from galmorph.cluster.values import carried
 from tests.predicted import write_cutouts
 from tests.unit.cluster.test_artifacts import Handed
-
-
-@pytest.fixture(autouse=True)
-def _quietly(monkeypatch):
-    """A component sets up logging of the whole process."""
-    monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
 
 
 def test_an_exported_folder_lies_on_the_volume_as_the_images_do(exported_model, values, tmp_path):

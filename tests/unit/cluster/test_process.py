@@ -1,6 +1,5 @@
 """What a component leaves when it ends, well or not."""
 
-import logging
 import os
 import signal
 import subprocess
@@ -12,18 +11,6 @@ import pytest
 
 from galmorph.cluster import process
 from galmorph.errors import StorageError, TrackingError, TuningError
-
-
-@pytest.fixture(autouse=True)
-def _quietly(monkeypatch):
-    """`component` sets up logging of the whole process."""
-    monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
-    for name in (process.CHECKPOINTS, process.RUN):
-        monkeypatch.delenv(name, raising=False)
-    # What it sets is this process's too: put back what was there.
-    for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
-        monkeypatch.setenv(name, "")
-        monkeypatch.delenv(name)
 
 
 @pytest.fixture
