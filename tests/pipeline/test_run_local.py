@@ -4,6 +4,7 @@ import json
 import re
 
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
@@ -30,9 +31,13 @@ NOT_NEEDED = {"pull_data", "begin_study", "join_study", "finish_study", "promote
 def local(finished):
     """The folder of a local run with the parameters that the project's DVC run had; and what it printed."""
     folder = finished.folder / "runs" / "local"
+    # No stage reads it; with it the prediction pipeline answers as exactly as `evaluate` does, on any CPU.
+    exact = finished.folder / "runs" / "exact.yaml"
+    exact.parent.mkdir(exist_ok=True)
+    exact.write_text("serve: { precision: f32 }\n")
     done = finished.run(
         "python", "-m", "pipelines.run_local", "--folder", str(folder), "--shards", str(SHARDS),
-        **ONE_THREAD,
+        "--profile", str(exact), **ONE_THREAD,
     )  # fmt: skip
     return folder, done.stdout + done.stderr
 
@@ -156,6 +161,16 @@ def test_each_galaxy_is_answered_once_in_some_share(folder):
     assert len(shares) == SHARDS
     assert sum(shares) == len(table)
     assert max(shares) < len(table)
+
+
+def test_their_answers_are_those_of_the_dvc_run(folder, finished):
+    """The registered version answers what DVC's model answered, on every galaxy that DVC evaluated."""
+    (whole,) = artifacts(folder, "merge-predictions", "predictions")
+    here = pd.read_parquet(whole / "predictions.parquet").set_index("CATAID")["p_elliptical"]
+    name = json.loads((finished.folder / "evaluation/best.json").read_text())["experiment"]
+    there = pd.read_parquet(finished.folder / "evaluation" / name / "predictions.parquet").set_index("CATAID")
+    assert len(there) > 0
+    np.testing.assert_allclose(here[there.index], there["p_elliptical"], rtol=0, atol=1e-4)
 
 
 def test_the_run_says_how_it_ended(folder):
