@@ -1,12 +1,16 @@
-"""The search of the training pipeline: workers at the same time on one PostgreSQL study, and what comes of it."""
+"""The branches of the training pipeline that a plain run does not take.
+
+Workers search at the same time on one PostgreSQL study; a version that passes the gate becomes the champion.
+"""
 
 import json
 
+import mlflow
 import pytest
 import yaml
 
 from galmorph import params as p
-from pipelines.run_local import artifacts, one_artifact
+from pipelines.run_local import STORE, artifacts, one_artifact
 from tests import postgres
 from tests.project import Project
 
@@ -30,6 +34,10 @@ def searched(tmp_path_factory):
                     "experiments": {EXPERIMENT: values["experiments"][EXPERIMENT]},
                     "register": {"architecture": "any"},
                     "explain": {"methods": ["grad_cam"]},
+                    "promote": {
+                        "min_accuracy": 0.0, "max_calibration_error": 1.0, "slices": {"exempt": [], "max_gap": 1.0},
+                        "explanations": {"methods": ["grad_cam"], "checks": []},
+                    },
                     "tune": {
                         "experiment": EXPERIMENT, "trials": TRIALS, "startup_trials": 2,
                         "storage": server.create("study"), "heartbeat": {"interval": 5, "grace": 60},
@@ -57,6 +65,13 @@ def test_workers_share_the_trials_and_the_best_is_trained(searched):
     (row,) = output["parameterValues"]["Output"]
     assert row["experiments"][EXPERIMENT] == best
     assert artifacts(folder, "register", "registration")
+
+
+def test_what_passes_the_gate_becomes_the_champion(searched):
+    folder, _ = searched
+    assert "version 1 is the champion" in one_artifact(folder, "promote", "decision").read_text()
+    store = mlflow.MlflowClient(registry_uri=f"sqlite:///{(folder / STORE).resolve()}")
+    assert str(store.get_model_version_by_alias("galmorph", "champion").version) == "1"
 
 
 def test_what_was_not_asked_for_was_not_run(searched):
