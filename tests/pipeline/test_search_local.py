@@ -70,7 +70,7 @@ def test_workers_share_the_trials_and_the_best_is_trained(searched):
 def test_what_passes_the_gate_becomes_the_champion(searched):
     folder, _ = searched
     assert "version 1 is the champion" in one_artifact(folder, "promote", "decision").read_text()
-    store = mlflow.MlflowClient(registry_uri=f"sqlite:///{(folder / STORE).resolve()}")
+    store = mlflow.MlflowClient(f"sqlite:///{(folder / STORE).resolve()}")
     assert str(store.get_model_version_by_alias("galmorph", "champion").version) == "1"
 
 
