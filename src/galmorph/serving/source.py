@@ -125,7 +125,8 @@ def version_of(source: str, forms: str) -> "ModelVersion":
         )
     except (MlflowException, OSError) as error:
         remedy = (
-            "It has no such model, alias or version. Check the name, or give a version the alias (`galmorph promote`)"
+            "It has no such model, alias or version. Check the name and MLFLOW_TRACKING_URI, or give a version the "
+            "alias (`galmorph promote`)"
             if _is_not_there(error)
             else "Check MLFLOW_TRACKING_URI, and that the server answers"
         )
