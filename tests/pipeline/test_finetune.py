@@ -83,6 +83,7 @@ def test_a_challenger_is_registered_in_the_run_that_mlflow_began(ran, finished):
     assert "test_accuracy" in run["data"]["metrics"]
 
 
+@pytest.mark.slow
 def test_another_experiment_goes_on_where_it_was_interrupted(ran):
     """By name; a stage that was finished is not run again."""
     arguments = ("finetune", "--experiment", "regularised_cnn_raw")

@@ -188,6 +188,7 @@ def test_a_wrong_value_is_said_before_anything_starts(finished, tmp_path):
     assert not (tmp_path / ARTIFACTS).exists()
 
 
+@pytest.mark.slow
 def test_data_that_are_not_fit_stop_the_run_and_say_so(finished, tmp_path):
     (tmp_path / "strict.yaml").write_text(
         "validate: { class_share: [0.5, 0.5] }\nacquire: { simulate: { galaxies: 31 } }\n"

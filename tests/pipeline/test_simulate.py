@@ -40,6 +40,7 @@ def finished(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("images/*.png") if not path.name.startswith("."))
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_as_an_uninterrupted_one(tmp_path, acquire, monkeypatch):
     wanted = acquire(galaxies=60)
     monkeypatch.setenv("GALMORPH_WORKERS", "2")
@@ -70,6 +71,7 @@ def test_a_killed_run_goes_on_and_ends_as_an_uninterrupted_one(tmp_path, acquire
     assert content(raw) == content(tmp_path / "whole" / "raw")
 
 
+@pytest.mark.slow
 def test_neither_colour_nor_axis_ratio_alone_tells_the_classes_apart(tmp_path, acquire):
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import cross_val_score

@@ -190,6 +190,7 @@ def test_a_wrong_key_stops_before_anything_starts(project, three):
     assert "Running stage" not in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_killed_study_goes_on_and_runs_the_trial_again(three, project, sqlite):
     three.enqueue_trial({RATE: 0.002, DENSE: 6, **BATCH})
     process = tune(project, "--trials", "4")
@@ -211,6 +212,7 @@ def test_a_killed_study_goes_on_and_runs_the_trial_again(three, project, sqlite)
     assert (dead.info.status, dead.data.tags["state"]) == ("FAILED", "FAIL")
 
 
+@pytest.mark.slow
 def test_two_workers_share_a_study_and_one_is_killed(project):
     with postgres.running() as server:
         url = server.create("study")

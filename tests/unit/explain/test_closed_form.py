@@ -116,7 +116,9 @@ def test_at_resnets_last_block_the_map_adds_up_to_the_logit(params):
     np.testing.assert_allclose(coarse.sum((1, 2)), logit[:, 0] - without, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("case", ["regularised, border dropped", "vgg16", "resnet50"])
+@pytest.mark.parametrize(
+    "case", ["regularised, border dropped", "vgg16", pytest.param("resnet50", marks=pytest.mark.slow)]
+)
 def test_mixed_precision_agrees_within_its_rounding(params, case):
     """bfloat16 keeps 8 bits: gradients that pass through it are rounded, the closed form is not."""
     keras.config.set_dtype_policy("mixed_bfloat16")

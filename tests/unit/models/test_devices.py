@@ -46,7 +46,7 @@ def test_a_working_copy_keeps_scaling_and_logit_exact():
     assert working_copy(model, Devices("float32", None)) is model
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)])
 def test_mixed_precision_learns_and_leaves_a_float32_model(params, policy):
     data, values = training_data(), small(params.train, frozen__epochs=3)
     exact, _ = run(toy(), data, values, phases("frozen", "finetune"))
@@ -62,7 +62,7 @@ def test_mixed_precision_learns_and_leaves_a_float32_model(params, policy):
     assert state.history[-1]["val_loss"] == pytest.approx(np.mean(np.log1p(np.exp(-right))), rel=0.02)
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+@pytest.mark.parametrize("policy", ["float32", pytest.param("mixed_float16", marks=pytest.mark.slow)])
 def test_a_training_goes_on_exactly_in_any_precision(params, policy):
     data, experiment = training_data(), phases("frozen", "finetune")
     values = small(

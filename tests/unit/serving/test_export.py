@@ -156,7 +156,7 @@ def test_a_transformer_gives_the_probability_alone(transformer, tmp_path):
     assert np.abs(found.p_elliptical - p).max() <= 1e-4
 
 
-@pytest.mark.parametrize("case", ["regularised", "resnet50"])
+@pytest.mark.parametrize("case", ["regularised", pytest.param("resnet50", marks=pytest.mark.slow)])
 def test_a_model_in_mixed_precision_is_exported_in_float32(params, case, tmp_path):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
