@@ -4,10 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import Any
 
+from galmorph.models.planned import BACKBONES
 from galmorph.params import Section, TrainStageParams
-
-#: The architectures whose backbone may start from weights that were learned elsewhere.
-_TRANSFER = ("vgg16", "resnet50")
 
 
 class Recipe(Section):
@@ -44,7 +42,7 @@ def recipe(params: TrainStageParams, history: Iterable[Mapping[str, Any]]) -> Re
     """
     phases = [row["phase"] for row in history]
     ran = tuple(dict.fromkeys(phases))
-    transfer = params.experiment.architecture in _TRANSFER
+    transfer = params.experiment.architecture in BACKBONES
     return Recipe(
         # The name alone: where a file lay on the machine that trained is nobody's business.
         weights=PurePath(params.train.transfer.weights).name if transfer else "none",
