@@ -70,23 +70,20 @@ def _at(values: Any, key: str) -> Any:
 
 
 def _of_kind(search: Search, value: Any) -> Search:
-    """Write a search's numbers as integers where its key's value is one, and as floating point where that is."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    """Write a search's numbers as integers where its key's value is one, and as floating point where that is.
+
+    What is no value that the key takes stays as it is: the trial refuses it by its name.
+    """
+    if not _is_number(value):
         return search
-    numbers = search.model_dump()
-    given = [number for each in numbers.values() for number in (each if isinstance(each, tuple) else (each,))]
-    if isinstance(value, int) and not all(float(number).is_integer() for number in given if _is_number(number)):
-        return search  # some of it is no value that the key takes, which the trial then says
+    kind = type(value)
 
     def changed(each: Any) -> Any:
-        return type(value)(each) if _is_number(each) else each
+        if isinstance(each, tuple):
+            return tuple(map(changed, each))
+        return kind(each) if _is_number(each) and kind(each) == each else each
 
-    return type(search).model_validate(
-        {
-            name: tuple(map(changed, each)) if isinstance(each, tuple) else changed(each)
-            for name, each in numbers.items()
-        }
-    )
+    return type(search).model_validate({name: changed(each) for name, each in search.model_dump().items()})
 
 
 def _is_number(value: Any) -> bool:
