@@ -273,6 +273,7 @@ class TestKubernetes:
         assert mounted == {volume["name"] for volume in spec["volumes"]}
 
     def test_what_it_runs_in_is_valid(self, namespace):
+        assert namespace
         for manifest in namespace:
             kubernetes_validate.validate(manifest, "1.32", strict=True)
 
