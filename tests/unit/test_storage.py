@@ -24,6 +24,21 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_an_interrupt_while_the_file_is_made_leaves_nothing(tmp_path, monkeypatch):
+    """The signal that comes during a system call is handled when that call has done its work."""
+    really = Path.touch
+
+    def interrupted(path: Path, *args: int, **kwargs: bool) -> None:
+        really(path, *args, **kwargs)
+        assert list(tmp_path.iterdir()) == [path]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "touch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        storage.write_bytes(tmp_path / "table.csv", b"new")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_new_file_is_readable_by_others(tmp_path):
     storage.write_text(tmp_path / "file", "x")
     mask = os.umask(0)
